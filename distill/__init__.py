@@ -1,0 +1,1 @@
+"""Labels, data and training."""

@@ -1,0 +1,1 @@
+"""Photos and videos in and out, and the face crop."""

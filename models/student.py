@@ -1,0 +1,260 @@
+"""The student: three graphs that a phone runs. The photo is encoded once, a frame costs motion + render.
+
+Shape suffixes: B batch, C channels, H and W pixels, K code, E embedding.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pocketportrait.models.dims import StudentDims
+from pocketportrait.models.layers import (
+    ConvNorm,
+    FilmResidual,
+    InvertedResidual,
+    Residual,
+    double,
+    pixel_shuffle,
+    spline_matrix,
+)
+from pocketportrait.models.warp import RowColumnWarp
+
+CONTROLS = 8  # the coarse fields are smooth surfaces through 8x8 control values
+GREY = 0.5  # pictures are 0..1; the networks see them centred
+
+
+class Appearance(nn.Module):
+    """The photo becomes three maps: features to warp, features to aim with, shallow detail."""
+
+    def __init__(self, dims: StudentDims) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.stem = ConvNorm(3, dims.stem)
+        self.down = nn.Sequential(
+            ConvNorm(dims.stem, dims.half, stride=2),
+            ConvNorm(dims.half, dims.features, stride=2),
+            Residual(dims.features),
+            Residual(dims.features),
+        )
+        self.aim = ConvNorm(dims.features, dims.flow, stride=2)
+        self.detail = nn.Conv2d(3, dims.skip, 2, 2)
+        self.detail_stem = nn.Conv2d(dims.stem, dims.skip, 3, 2, 1)
+        _start_as_subsampled_chroma(self.detail)
+        nn.init.zeros_(self.detail_stem.weight)
+        nn.init.zeros_(self.detail_stem.bias)
+
+    def forward(self, photo_B3HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode photos, RGB 0..1.
+
+        Returns:
+            features at H/4, features_flow at H/8, features_skip at H/2.
+
+        """
+        x = photo_B3HW - GREY
+        stem = self.stem(x)
+        features = self.down(stem)
+        return features, self.aim(features), self.detail(x) + self.detail_stem(stem)
+
+
+class Motion(nn.Module):
+    """A driving frame becomes a short code: head pose, then expression."""
+
+    def __init__(self, dims: StudentDims) -> None:
+        """Make the layers."""
+        super().__init__()
+        a, b, c, d, e = dims.motion
+        self.body = nn.Sequential(
+            ConvNorm(3, a, stride=2),
+            InvertedResidual(a, b, 2), InvertedResidual(b, b),
+            InvertedResidual(b, c, 2), InvertedResidual(c, c), InvertedResidual(c, c),
+            InvertedResidual(c, d, 2), InvertedResidual(d, d), InvertedResidual(d, d),
+            InvertedResidual(d, e, 2), InvertedResidual(e, e), InvertedResidual(e, e),
+            ConvNorm(e, 32, 1),
+        )  # fmt: skip
+        cells = (dims.side // 32) ** 2
+        self.head = nn.Sequential(
+            nn.Linear(32 * cells, dims.motion_head), nn.ReLU(), nn.Linear(dims.motion_head, dims.code)
+        )
+
+    def forward(self, frame_B3HW: Tensor) -> Tensor:
+        """Encode driving frames, RGB 0..1, as codes [B, K]: 6 pose values, then expression."""
+        return self.head(self.body(frame_B3HW - GREY).flatten(1))
+
+
+class Rendered(NamedTuple):
+    """What a pass of the renderer gives in training; deployment takes only the image."""
+
+    image: Tensor  # B, 3, H, W, not yet clamped to 0..1
+    fields: Tensor  # B, 2, H/4, W/4: dx, dy in pixels of that map, source minus destination
+    masks: Tensor  # B, 2, H/4, W/4: how much of the features and of the skip is kept, 0..1
+
+
+class FlowNet(nn.Module):
+    """Codes and aimed features become two displacement fields and two masks at H/4."""
+
+    coarse_to_eighth: Tensor
+    coarse_to_quarter: Tensor
+
+    def __init__(self, dims: StudentDims) -> None:
+        """Make the layers; the refinement starts silent, so that the coarse fields move first."""
+        super().__init__()
+        self.seed_channels, self.quarter = dims.seed, dims.side // 4
+        self.coarse = nn.Linear(dims.embed, 2 * CONTROLS**2)
+        self.coarse_linear = nn.Linear(2 * dims.code, 2 * CONTROLS**2, bias=False)
+        nn.init.normal_(self.coarse.weight, std=0.002)
+        nn.init.zeros_(self.coarse.bias)
+        nn.init.normal_(self.coarse_linear.weight, std=0.002)
+        self.seed = nn.Linear(dims.embed, dims.seed * CONTROLS**2)
+        self.seed_in = nn.Conv2d(dims.seed, dims.flow_deep, 1)
+        self.warp = RowColumnWarp(dims.side // 8)
+        self.eighth = FilmResidual(dims.flow, dims.embed)
+        self.down = nn.Conv2d(dims.flow, dims.flow_deep, 3, 2, 1)
+        self.deep = nn.ModuleList(FilmResidual(dims.flow_deep, dims.embed) for _ in range(2))
+        self.up_eighth = nn.Conv2d(dims.flow_deep, dims.flow, 3, 1, 1)
+        self.eighth_again = FilmResidual(dims.flow, dims.embed)
+        self.up_quarter = nn.Conv2d(dims.flow, 32, 3, 1, 1)
+        self.head = nn.Conv2d(32, 4, 3, 1, 1)
+        nn.init.normal_(self.head.weight, std=0.001)
+        nn.init.zeros_(self.head.bias)
+        for name, side in (("coarse_to_eighth", dims.side // 8), ("coarse_to_quarter", dims.side // 4)):
+            self.register_buffer(name, spline_matrix(CONTROLS, side), persistent=False)
+        self.register_buffer("seed_to_deep", spline_matrix(CONTROLS, dims.side // 16), persistent=False)
+
+    def forward(self, aimed_BCHW: Tensor, codes_B2K: Tensor, e_BE: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the fields [B, 2, H/4, W/4] in pixels of that map, and the masks, 0..1."""
+        coarse = (self.coarse(e_BE) + self.coarse_linear(codes_B2K)).view(-1, 2, CONTROLS, CONTROLS)
+        coarse = coarse.float()
+        eighth = _sample(coarse, self.coarse_to_eighth) * (self.quarter // 2)
+        quarter = _sample(coarse, self.coarse_to_quarter) * self.quarter
+        seed = self.seed(e_BE).view(-1, self.seed_channels, CONTROLS, CONTROLS)
+        x_eighth = self.eighth(self.warp(aimed_BCHW, eighth), e_BE)
+        x = self.down(x_eighth) + _sample(self.seed_in(seed), self.seed_to_deep)
+        x = F.relu(x)
+        for block in self.deep:
+            x = block(x, e_BE)
+        x = F.relu(self.up_eighth(double(x))) + x_eighth
+        x = self.eighth_again(x, e_BE)
+        x = self.head(F.relu(self.up_quarter(double(x)))).float()
+        return x[:, :2] + quarter, torch.sigmoid(x[:, 2:] + 2)
+
+
+class Render(nn.Module):
+    """Features of the photo and two codes become the picture."""
+
+    def __init__(self, dims: StudentDims) -> None:
+        """Make the layers; they start as "the photo, warped"."""
+        super().__init__()
+        self.embed = nn.Sequential(
+            nn.Linear(2 * dims.code, 192), nn.ReLU(), nn.Linear(192, dims.embed), nn.ReLU()
+        )
+        self.flow = FlowNet(dims)
+        self.warp = RowColumnWarp(dims.side // 4)
+        self.warp_skip = RowColumnWarp(dims.side // 2)
+        self.blocks = nn.ModuleList(FilmResidual(dims.features, dims.embed) for _ in range(dims.blocks))
+        self.up_half = nn.Conv2d(dims.features, 4 * dims.up, 3, 1, 1)
+        self.mix = nn.Conv2d(dims.up + dims.skip, dims.mix, 3, 1, 1)
+        self.up_full = nn.Conv2d(dims.mix, 4 * dims.out, 3, 1, 1)
+        self.paint = nn.Conv2d(dims.out, 3, 3, 1, 1)
+        self.copy = nn.Conv2d(dims.skip, 12, 1)
+        nn.init.normal_(self.paint.weight, std=0.01)
+        nn.init.zeros_(self.paint.bias)
+        _start_as_inverse_of_subsampled_chroma(self.copy)
+
+    def draw(
+        self, features: Tensor, features_flow: Tensor, features_skip: Tensor, source_code: Tensor, driving_code: Tensor
+    ) -> Rendered:
+        """Render and keep what training looks at. Arguments as in `forward`."""
+        codes = torch.cat([source_code, driving_code - source_code], 1)
+        e = self.embed(codes)
+        fields, masks = self.flow(features_flow, codes, e)
+        x = self.warp(features, fields) * masks[:, :1]
+        for block in self.blocks:
+            x = block(x, e)
+        x = pixel_shuffle(F.relu(self.up_half(x)))
+        half = double(torch.cat([fields * 2, masks[:, 1:]], 1))
+        skip = self.warp_skip(features_skip, half[:, :2]) * half[:, 2:]
+        mixed = F.relu(self.mix(torch.cat([x, skip], 1)))
+        painted = self.paint(pixel_shuffle(F.relu(self.up_full(mixed))))
+        return Rendered(painted + pixel_shuffle(self.copy(skip)) + GREY, fields, masks)
+
+    def forward(
+        self, features: Tensor, features_flow: Tensor, features_skip: Tensor, source_code: Tensor, driving_code: Tensor
+    ) -> Tensor:
+        """Render pictures.
+
+        Args:
+            features: from `Appearance`, at H/4.
+            features_flow: from `Appearance`, at H/8.
+            features_skip: from `Appearance`, at H/2.
+            source_code: code of the photo [B, K].
+            driving_code: code that the photo shall perform [B, K].
+
+        Returns:
+            image: [B, 3, H, W], RGB 0..1.
+
+        """
+        image = self.draw(features, features_flow, features_skip, source_code, driving_code).image
+        return torch.clamp(image, 0, 1)
+
+
+class Student(nn.Module):
+    """The three graphs together, as they are trained."""
+
+    def __init__(self, dims: StudentDims) -> None:
+        """Make all three."""
+        super().__init__()
+        self.dims = dims
+        self.appearance = Appearance(dims)
+        self.motion = Motion(dims)
+        self.render = Render(dims)
+
+    def forward(self, photo_B3HW: Tensor, frame_B3HW: Tensor) -> Tensor:
+        """Return the photos performing the frames, RGB 0..1."""
+        maps = self.appearance(photo_B3HW)
+        return self.render(*maps, self.motion(photo_B3HW), self.motion(frame_B3HW))
+
+
+def _sample(control_BCHW: Tensor, matrix_SH: Tensor) -> Tensor:
+    """Sample smooth surfaces through control values on a finer square grid."""
+    matrix = matrix_SH.to(control_BCHW.dtype)
+    return torch.matmul(torch.matmul(matrix, control_BCHW), matrix.T)
+
+
+# BT.601 luma, and two differences to it: full-resolution luma and half-resolution chroma are
+# 6 of the 8 skip channels at H/2, so almost the whole photo travels in a third of its numbers.
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def _start_as_subsampled_chroma(conv: nn.Conv2d) -> None:
+    with torch.no_grad():
+        weight = conv.weight
+        weight[:] *= 0.1
+        weight[:6] = 0
+        assert conv.bias is not None
+        conv.bias.zero_()
+        luma = torch.tensor(_LUMA)
+        for phase in range(4):
+            weight[phase, :, phase // 2, phase % 2] = luma
+        for channel, colour in ((4, 0), (5, 2)):
+            difference = -luma.clone()
+            difference[colour] += 1
+            weight[channel] = difference.view(3, 1, 1) / 4
+
+
+def _start_as_inverse_of_subsampled_chroma(conv: nn.Conv2d) -> None:
+    red, green, blue = _LUMA
+    with torch.no_grad():
+        assert conv.bias is not None
+        conv.bias.zero_()
+        conv.weight.zero_()
+        weight = conv.weight.view(4, 3, -1)  # phase, colour, skip channel
+        for phase in range(4):
+            weight[phase, :, phase] = 1
+            weight[phase, 0, 4] = 1
+            weight[phase, 2, 5] = 1
+            weight[phase, 1, 4] = -red / green
+            weight[phase, 1, 5] = -blue / green

@@ -1,0 +1,103 @@
+"""Weights on disk: safetensors with the student's sizes inside, never a pickle."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from pocketportrait.errors import InputError
+from pocketportrait.models.dims import StudentDims
+from pocketportrait.models.student import Student
+
+FORMAT = "pocketportrait-student-1"
+
+
+def shipped_weights() -> Path:
+    """Return the path of the `phone` student's weights inside the package."""
+    return Path(str(resources.files("pocketportrait") / "assets" / "student.safetensors"))
+
+
+def save_student(
+    student: Student, path: Path, *, half: bool = True, facts: dict[str, str] | None = None
+) -> None:
+    """Write the weights, the sizes and free `facts` (training steps, data), whole or not at all.
+
+    Args:
+        student: any student.
+        path: `.safetensors` file to write or replace.
+        half: store float tensors as float16 (what is shipped).
+        facts: strings for the file's metadata.
+
+    """
+    tensors = {}
+    for name, value in student.state_dict().items():
+        stored = value.half() if half and value.is_floating_point() else value
+        tensors[name] = stored.detach().cpu().contiguous()
+    metadata = {"format": FORMAT, "dims": student.dims.to_json(), **(facts or {})}
+    write_atomically(path, save(tensors, metadata=metadata))
+
+
+def load_student(path: Path) -> Student:
+    """Read a student in float32, in eval mode.
+
+    Raises:
+        InputError: no safetensors file of ours, or names and shapes unlike its own sizes.
+
+    """
+    facts = read_facts(path)
+    student = Student(StudentDims.from_json(facts["dims"]))
+    with safe_open(str(path), "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    want = student.state_dict()
+    if missing := sorted(want.keys() - tensors.keys()):
+        raise InputError(f"{path.name}: weights are missing, first {missing[:3]}; is the file whole?")
+    if unknown := sorted(tensors.keys() - want.keys()):
+        raise InputError(f"{path.name}: unknown weights, first {unknown[:3]}; another version wrote it")
+    for name, value in tensors.items():
+        if value.shape != want[name].shape:
+            raise InputError(
+                f"{path.name}: {name}: want shape {tuple(want[name].shape)}, got {tuple(value.shape)};"
+                " the sizes stored in the file do not fit its weights"
+            )
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise InputError(f"{path.name}: {name}: want finite weights, got NaN or infinity")
+    student.load_state_dict(tensors)
+    return student.eval()
+
+
+def read_facts(path: Path) -> dict[str, str]:
+    """Return the metadata of a weights file.
+
+    Raises:
+        InputError: the file is not there, or is not a student's safetensors file.
+
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: want a weights file (.safetensors), got nothing there")
+    try:
+        with safe_open(str(path), "pt") as file:
+            facts = dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise InputError(
+            f"{path}: want safetensors, got another or a broken file ({error});"
+            " pickled checkpoints are never read"
+        ) from error
+    if facts.get("format") != FORMAT or "dims" not in facts:
+        raise InputError(f"{path}: want {FORMAT}, got {facts.get('format', 'no format')!r}")
+    return facts
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""Parity and gates, without torch."""
