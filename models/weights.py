@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib import resources
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from pocketportrait import atomic
 from pocketportrait.errors import InputError
 from pocketportrait.models.dims import StudentDims
 from pocketportrait.models.student import Student
@@ -39,7 +39,7 @@ def save_student(
         stored = value.half() if half and value.is_floating_point() else value
         tensors[name] = stored.detach().cpu().contiguous()
     metadata = {"format": FORMAT, "dims": student.dims.to_json(), **(facts or {})}
-    write_atomically(path, save(tensors, metadata=metadata))
+    atomic.write_bytes(path, save(tensors, metadata=metadata))
 
 
 def load_student(path: Path) -> Student:
@@ -91,13 +91,3 @@ def read_facts(path: Path) -> dict[str, str]:
         raise InputError(f"{path}: want {FORMAT}, got {facts.get('format', 'no format')!r}")
     return facts
 
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
