@@ -1,0 +1,48 @@
+# Two commands need no reading: `make demo` and `make test`. Each sets up what it needs.
+.DELETE_ON_ERROR:
+.PHONY: setup demo check test test-slow acceptance wheel clean
+
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXTRAS := export,train,dev
+OUT ?= out
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: want Python 3.11 or newer, found none; install python3.11 and python3.11-venv, or set PYTHON=" >&2; exit 3; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools $(TORCH)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/pocketportrait demo --out $(OUT)/demo
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(STAMP)
+	$(BIN)/pytest -m "not slow and not apple and not device"
+
+test-slow: $(STAMP)
+	$(BIN)/pytest -m "slow and not apple and not device"
+
+# needs ../shared/data and ../shared/score; the scorer runs in an environment of its own
+acceptance: $(STAMP)
+	$(BIN)/python acceptance/score_environment.py
+	$(BIN)/python acceptance/self_reenactment.py --out $(OUT)/acceptance
+
+wheel: $(STAMP)
+	$(BIN)/python -m build --no-isolation --outdir dist .
+
+clean:
+	rm -rf $(OUT) build dist pocketportrait.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
