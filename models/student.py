@@ -127,7 +127,7 @@ class FlowNet(nn.Module):
     def forward(self, aimed_BCHW: Tensor, codes_B2K: Tensor, e_BE: Tensor) -> tuple[Tensor, Tensor]:
         """Return the fields [B, 2, H/4, W/4] in pixels of that map, and the masks, 0..1."""
         coarse = (self.coarse(e_BE) + self.coarse_linear(codes_B2K)).view(-1, 2, CONTROLS, CONTROLS)
-        coarse = coarse.float()
+        coarse = _at_least_float32(coarse)
         eighth = _sample(coarse, self.coarse_to_eighth) * (self.quarter // 2)
         quarter = _sample(coarse, self.coarse_to_quarter) * self.quarter
         seed = self.seed(e_BE).view(-1, self.seed_channels, CONTROLS, CONTROLS)
@@ -138,7 +138,7 @@ class FlowNet(nn.Module):
             x = block(x, e_BE)
         x = F.relu(self.up_eighth(double(x))) + x_eighth
         x = self.eighth_again(x, e_BE)
-        x = self.head(F.relu(self.up_quarter(double(x)))).float()
+        x = _at_least_float32(self.head(F.relu(self.up_quarter(double(x)))))
         return x[:, :2] + quarter, torch.sigmoid(x[:, 2:] + 2)
 
 
@@ -216,6 +216,11 @@ class Student(nn.Module):
         """Return the photos performing the frames, RGB 0..1."""
         maps = self.appearance(photo_B3HW)
         return self.render(*maps, self.motion(photo_B3HW), self.motion(frame_B3HW))
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    """Widen what autocast narrowed; a float64 copy of the student stays float64."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def _sample(control_BCHW: Tensor, matrix_SH: Tensor) -> Tensor:

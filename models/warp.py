@@ -14,7 +14,8 @@ from torch import Tensor, nn
 def clamp_fields(fields_B2HW: Tensor, x_W: Tensor, y_H: Tensor) -> tuple[Tensor, Tensor]:
     """Return dx and dy [B, H, W], limited so that every position stays inside the map."""
     h, w = fields_B2HW.shape[2:]
-    dx, dy = fields_B2HW[:, 0], fields_B2HW[:, 1]
+    # slices, because exporters make a gather of an index, and phone delegates refuse gathers
+    dx, dy = fields_B2HW[:, :1].squeeze(1), fields_B2HW[:, 1:].squeeze(1)
     dx = torch.maximum(torch.minimum(dx, (w - 1) - x_W), -x_W)
     dy = torch.maximum(torch.minimum(dy, (h - 1) - y_H), -y_H)
     return dx, dy
