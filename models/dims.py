@@ -16,10 +16,10 @@ class StudentDims:
 
     side: int = 256  # picture side in pixels, a multiple of 64
     code: int = 64  # length of a code: 6 pose values, the rest is expression
-    motion: tuple[int, ...] = (16, 24, 48, 96, 112)  # motion encoder: channels at side/2 .. side/32
+    motion: tuple[int, ...] = (16, 32, 48, 96, 128)  # motion encoder: channels at side/2 .. side/32
     motion_head: int = 256  # hidden units of the motion encoder's head
-    stem: int = 24  # appearance channels at full side
-    half: int = 48  # appearance channels at side/2
+    stem: int = 32  # appearance channels at side/2
+    appearance_blocks: int = 3  # residual blocks at side/4
     features: int = 64  # appearance channels at side/4, warped
     skip: int = 8  # shallow channels at side/2, warped
     flow: int = 48  # flow net channels at side/8
@@ -68,7 +68,7 @@ def phone() -> StudentDims:
 def tiny() -> StudentDims:
     """Return sizes for tests: every part of the student, milliseconds a pass."""
     return StudentDims(
-        side=64, code=16, motion=(8, 8, 12, 12, 16), motion_head=24, stem=8, half=12, features=16, skip=8,
+        side=64, code=16, motion=(8, 8, 12, 12, 16), motion_head=24, stem=8, appearance_blocks=1, features=16, skip=8,
         flow=12, flow_deep=12, embed=16, seed=4, blocks=1, up=8, mix=8, out=8,
     )  # fmt: skip
 

@@ -24,26 +24,6 @@ class ConvNorm(nn.Sequential):
         super().__init__(*layers, *([nn.ReLU6()] if active else []))
 
 
-class InvertedResidual(nn.Module):
-    """MobileNetV2's block (Sandler et al. 2018): expand, depthwise, project."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int = 1, expand: int = 4) -> None:
-        """Make the block; it adds its input where shapes allow."""
-        super().__init__()
-        self.residual = stride == 1 and inputs == outputs
-        hidden = inputs * expand
-        self.body = nn.Sequential(
-            ConvNorm(inputs, hidden, 1),
-            ConvNorm(hidden, hidden, 3, stride, hidden),
-            ConvNorm(hidden, outputs, 1, active=False),
-        )
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return the block's output."""
-        y = self.body(x_BCHW)
-        return x_BCHW + y if self.residual else y
-
-
 class Residual(nn.Module):
     """Two 3x3 convolutions with batch norm beside the identity."""
 

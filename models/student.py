@@ -15,7 +15,6 @@ from pocketportrait.models.dims import StudentDims
 from pocketportrait.models.layers import (
     ConvNorm,
     FilmResidual,
-    InvertedResidual,
     Residual,
     double,
     pixel_shuffle,
@@ -33,16 +32,14 @@ class Appearance(nn.Module):
     def __init__(self, dims: StudentDims) -> None:
         """Make the layers."""
         super().__init__()
-        self.stem = ConvNorm(3, dims.stem)
+        self.stem = ConvNorm(3, dims.stem, stride=2)
         self.down = nn.Sequential(
-            ConvNorm(dims.stem, dims.half, stride=2),
-            ConvNorm(dims.half, dims.features, stride=2),
-            Residual(dims.features),
-            Residual(dims.features),
+            ConvNorm(dims.stem, dims.features, stride=2),
+            *(Residual(dims.features) for _ in range(dims.appearance_blocks)),
         )
         self.aim = ConvNorm(dims.features, dims.flow, stride=2)
         self.detail = nn.Conv2d(3, dims.skip, 2, 2)
-        self.detail_stem = nn.Conv2d(dims.stem, dims.skip, 3, 2, 1)
+        self.detail_stem = nn.Conv2d(dims.stem, dims.skip, 3, 1, 1)
         _start_as_subsampled_chroma(self.detail)
         nn.init.zeros_(self.detail_stem.weight)
         nn.init.zeros_(self.detail_stem.bias)
@@ -69,10 +66,10 @@ class Motion(nn.Module):
         a, b, c, d, e = dims.motion
         self.body = nn.Sequential(
             ConvNorm(3, a, stride=2),
-            InvertedResidual(a, b, 2), InvertedResidual(b, b),
-            InvertedResidual(b, c, 2), InvertedResidual(c, c), InvertedResidual(c, c),
-            InvertedResidual(c, d, 2), InvertedResidual(d, d), InvertedResidual(d, d),
-            InvertedResidual(d, e, 2), InvertedResidual(e, e), InvertedResidual(e, e),
+            ConvNorm(a, b, stride=2),
+            ConvNorm(b, c, stride=2), Residual(c),
+            ConvNorm(c, d, stride=2), Residual(d),
+            ConvNorm(d, e, stride=2), Residual(e),
             ConvNorm(e, 32, 1),
         )  # fmt: skip
         cells = (dims.side // 32) ** 2

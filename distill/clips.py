@@ -1,0 +1,147 @@
+"""Labelled clips as training pairs: frames in one memory-mapped cache, drawn by step number alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from pocketportrait import atomic
+from pocketportrait.contract import Array
+from pocketportrait.distill.labels import ClipLabels
+from pocketportrait.distill.targets import Targets, mirrored_blendshapes, mirrored_pose
+from pocketportrait.errors import InputError
+
+LEAST_FRAMES = 8  # clips with fewer labelled frames give no useful pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """B pairs of frames of one clip each: the photo, and the frame that it shall become."""
+
+    photo: Array  # [B, S, S, 3] uint8
+    target: Array  # [B, S, S, 3] uint8
+    photo_points: Array  # [B, 478, 2], 0..1
+    target_points: Array  # [B, 478, 2], 0..1
+    pose: Array  # [2B, 6]: of the photos, then of the targets
+    blendshapes: Array  # [2B, 52]
+    shape: Array  # [2B, 956]
+    has_shape: Array  # [2B]: 0 where the pair is mirrored
+
+
+class Clips:
+    """All labelled clips of a folder.
+
+    What is drawn depends on the seed and the step only, so a run that is stopped and resumed, or
+    spread over processes, sees the same pairs in the same order.
+    """
+
+    def __init__(self, data: Path, labels: Path, cache: Path, side: int = 256) -> None:
+        """Read the labels; decode every labelled frame once into `cache`.
+
+        Raises:
+            InputError: no clip has labels.
+
+        """
+        self.names: list[str] = []
+        self.labels: list[ClipLabels] = []
+        for path in sorted((data / "clips").glob("*.mp4")):
+            file = labels / f"{path.stem}.safetensors"
+            if file.is_file() and len(read := ClipLabels.read(file)) >= LEAST_FRAMES:
+                self.names.append(path.name)
+                self.labels.append(read)
+        if not self.names:
+            raise InputError(f"{labels}: want labels of the clips in {data}/clips; run: pocketportrait label {data}")
+        self.start = np.concatenate([[0], np.cumsum([len(one) for one in self.labels])])
+        self.frames = self._cached_frames(data, cache, side)
+        self.targets = [Targets.of(one) for one in self.labels]
+        weight = np.array([2.0 if origin == "footage" else 1.0 for origin in origins(data, self.names)])
+        self.chance = weight / weight.sum()
+
+    def _cached_frames(self, data: Path, cache: Path, side: int) -> Array:
+        key = hashlib.sha256(json.dumps([self.names, self.start.tolist(), side]).encode()).hexdigest()[:16]
+        path = cache / f"frames-{key}.npy"
+        if not path.exists():
+            cache.mkdir(parents=True, exist_ok=True)
+            with atomic.replacing(path) as temporary:
+                shape = (int(self.start[-1]), side, side, 3)
+                frames = open_memmap(temporary, "w+", np.uint8, shape)
+                for name, labels, start in zip(self.names, self.labels, self.start, strict=False):
+                    chosen = decode(data / "clips" / name, labels.frame, side)
+                    for k, image in enumerate(chosen):
+                        frames[start + k] = image
+                frames.flush()
+        return np.asarray(np.load(path, mmap_mode="r"))
+
+    def draw(self, count: int, seed: int, step: int, *, share: slice = slice(None)) -> Pairs:
+        """Return the `share` of `count` pairs that belongs to this step."""
+        rng = np.random.default_rng([seed, step])
+        picked = [self._pick(rng) for _ in range(count)][share]
+        return self._collect(picked)
+
+    def _pick(self, rng: np.random.Generator) -> tuple[int, int, int, bool]:
+        """Choose a clip, a photo and of three candidates the frame that differs most, or any."""
+        clip = int(rng.choice(len(self.names), p=self.chance))
+        labels = self.labels[clip]
+        photo, *candidates = rng.integers(len(labels), size=4)
+        blend, points = labels.blendshapes, labels.points
+        differs = [
+            np.abs(points[photo] - points[k]).mean() * 20 + np.abs(blend[photo] - blend[k]).mean() for k in candidates
+        ]
+        prefer = rng.random() < 0.6
+        target = candidates[int(np.argmax(differs))] if prefer else candidates[0]
+        return clip, int(photo), int(target), bool(rng.random() < 0.5)
+
+    def _collect(self, picked: list[tuple[int, int, int, bool]]) -> Pairs:
+        images: list[list[Array]] = [[], []]
+        points: list[list[Array]] = [[], []]
+        rows: list[list[tuple[Array, Array, Array]]] = [[], []]
+        for clip, *pair, mirror in picked:
+            for role, index in enumerate(pair):
+                image, place = self.frames[self.start[clip] + index], self.labels[clip].points[index]
+                targets = self.targets[clip]
+                row = (targets.pose[index], targets.blendshapes[index], targets.shape[index])
+                if mirror:
+                    image, place = image[:, ::-1], place * [-1, 1] + [1, 0]
+                    row = (mirrored_pose(row[0]), mirrored_blendshapes(row[1]), row[2])
+                images[role].append(image)
+                points[role].append(place.astype(np.float32))
+                rows[role].append(row)
+        pose, blend, shape = (np.stack([row[k] for row in rows[0] + rows[1]]) for k in range(3))
+        has_shape = np.array([0.0 if mirror else 1.0 for *_, mirror in picked] * 2, np.float32)
+        return Pairs(
+            np.stack(images[0]), np.stack(images[1]), np.stack(points[0]), np.stack(points[1]),
+            pose, blend, shape, has_shape,
+        )  # fmt: skip
+
+
+def decode(path: Path, wanted: Array, side: int) -> Iterator[Array]:
+    """Yield the frames with the indices `wanted` (rising), [side, side, 3] uint8."""
+    import av
+
+    left = list(wanted)
+    with av.open(str(path)) as container:
+        for index, frame in enumerate(container.decode(video=0)):
+            if left and index == left[0]:
+                left.pop(0)
+                shape = {} if frame.width == frame.height == side else {"width": side, "height": side}
+                yield frame.reformat(format="rgb24", interpolation="AREA", **shape).to_ndarray()
+    if left:
+        raise InputError(f"{path}: labels name frame {left[0]}, the clip ends before; label it again")
+
+
+def origins(data: Path, names: list[str]) -> list[str]:
+    """Return `origin` of each clip by the nearest manifest.json, or "unknown"."""
+    for folder in (data, data.parent):
+        if (manifest := folder / "manifest.json").is_file():
+            clips = json.loads(manifest.read_text()).get("clips", [])
+            known = {Path(clip["file"]).name: str(clip.get("origin", "unknown")) for clip in clips}
+            return [known.get(name, "unknown") for name in names]
+    return ["unknown"] * len(names)
+
+

@@ -1,0 +1,139 @@
+"""One training step's loss: the motion encoder alone, or all three graphs together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pocketportrait.contract import POSE
+from pocketportrait.distill.augment import jitter_colour, jitter_place
+from pocketportrait.distill.clips import Pairs
+from pocketportrait.distill.losses import (
+    mesh_flow_loss,
+    mesh_weight,
+    pyramid_loss,
+    region_weight,
+    smoothness_loss,
+    ssim_loss,
+)
+from pocketportrait.distill.targets import LabelHead, expression_loss, pose_loss
+from pocketportrait.models.student import Rendered, Student
+from pocketportrait.models.warp import warp_twin
+
+Kind = Literal["motion", "joint"]
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """How much each term counts; all terms are of the order of 0.1 to 1."""
+
+    picture: float = 1.0
+    ssim: float = 0.3
+    warped: float = 0.5
+    mesh: float = 1.0  # a pixel at 1/8 of the side
+    pose: float = 0.3
+    expression: float = 0.3
+    smooth: float = 0.005
+
+
+class Objective(nn.Module):
+    """A student, its training-only head, and the loss of a batch of pairs."""
+
+    mesh_weight: Tensor
+
+    def __init__(self, student: Student, kind: Kind, weights: LossWeights | None = None) -> None:
+        """Wrap a student; `kind` says whether only its motion encoder learns."""
+        super().__init__()
+        self.student, self.kind = student, kind
+        self.head = LabelHead(student.dims.code)
+        self.weights = weights or LossWeights()
+        self.register_buffer("mesh_weight", mesh_weight(), persistent=False)
+
+    def forward(self, batch: dict[str, Tensor], side: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and its parts (detached).
+
+        Args:
+            batch: from `to_batch`.
+            side: pixels at which the renderer is trained; the motion encoder always sees all.
+
+        """
+        parts = self._motion_parts(batch) if self.kind == "motion" else self._joint_parts(batch, side)
+        total = sum((getattr(self.weights, name) * value for name, value in parts.items()), torch.zeros(()))
+        return total, {name: value.detach() for name, value in parts.items()}
+
+    def _motion_parts(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        clean = torch.cat([batch["photo_jittered"], batch["target_jittered"]])
+        return self._label_parts(self.student.motion(clean).float(), batch)
+
+    def _label_parts(self, code: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        found = expression_loss(self.head, code, batch["blendshapes"], batch["shape"], batch["has_shape"])
+        return {"pose": pose_loss(code, batch["pose"]), "expression": found}
+
+    def codes(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return source and driving codes, and the label losses.
+
+        The driving pose is read from the frame as it is, the driving expression from a copy whose
+        size, shape, place and colour were changed: only what they share can reach the renderer.
+        """
+        frames = [batch["photo_jittered"], batch["target_jittered"], batch["target_moved"]]
+        source, driving, moved = self.student.motion(torch.cat(frames)).float().chunk(3)
+        parts = self._label_parts(torch.cat([source, driving]), batch)
+        performed = torch.cat([driving[:, : len(POSE)], moved[:, len(POSE) :]], 1)
+        half = len(source)
+        again = expression_loss(
+            self.head, performed, batch["blendshapes"][half:], batch["shape"][half:], batch["has_shape"][half:]
+        )
+        parts["expression"] = (parts["expression"] + again) / 2
+        return source, performed, parts
+
+    def _joint_parts(self, batch: dict[str, Tensor], side: int) -> dict[str, Tensor]:
+        source, driving, parts = self.codes(batch)
+        photo, target = at_side(batch["photo"], side), at_side(batch["target"], side)
+        out = self.student.render.draw(*self.student.appearance(photo), source, driving)
+        return parts | self._picture_parts(out, photo, target, batch)
+
+    def _picture_parts(self, out: Rendered, photo: Tensor, target: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        side = target.shape[-1]
+        weight = region_weight(batch["target_points"].cpu(), side).to(target.device)
+        half_weight = F.avg_pool2d(weight, 2)
+        half_photo, half_target = F.avg_pool2d(photo, 2), F.avg_pool2d(target, 2)
+        fields = F.interpolate(out.fields, scale_factor=2.0, mode="bilinear") * 2
+        image = out.image.float()
+        mesh = mesh_flow_loss(out.fields, batch["photo_points"], batch["target_points"], self.mesh_weight)
+        return {
+            "picture": pyramid_loss(image, target, weight),
+            "ssim": ssim_loss(image, target, weight),
+            "warped": pyramid_loss(warp_twin(half_photo, fields), half_target, half_weight),
+            "mesh": mesh * (32 / out.fields.shape[-1]),
+            "smooth": smoothness_loss(out.fields),
+        }
+
+
+def to_batch(pairs: Pairs, rng: torch.Generator) -> dict[str, Tensor]:
+    """Turn drawn pairs into tensors on the CPU, RGB 0..1, with the augmented copies."""
+    photo, target = _picture(pairs.photo), _picture(pairs.target)
+    batch = {
+        "photo": photo,
+        "target": target,
+        "photo_jittered": jitter_colour(photo, rng),
+        "target_jittered": jitter_colour(target, rng),
+        "target_moved": jitter_place(jitter_colour(target, rng), rng),
+    }
+    for name in ("photo_points", "target_points", "pose", "blendshapes", "shape", "has_shape"):
+        batch[name] = torch.from_numpy(getattr(pairs, name))
+    return batch
+
+
+def at_side(x_BCHW: Tensor, side: int) -> Tensor:
+    """Reduce square pictures to `side` pixels by area averaging."""
+    factor = x_BCHW.shape[-1] // side
+    return F.avg_pool2d(x_BCHW, factor) if factor > 1 else x_BCHW
+
+
+def _picture(frames: object) -> Tensor:
+    x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+    return x.contiguous(memory_format=torch.channels_last)

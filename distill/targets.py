@@ -1,0 +1,105 @@
+"""What the motion encoder learns from labels: a supervised pose slice, and a head that exists in training only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pocketportrait.contract import POSE, Array
+from pocketportrait.distill.labels import ClipLabels, spread
+
+NOMINAL_RADIUS = 0.17  # of the side: makes log_scale about 0 for a face in our framing
+SHAPE_UNIT = 0.06  # typical deviation of an aligned landmark, in face radii
+BLEND_UNIT = 0.15  # typical deviation of a blendshape score
+
+# MediaPipe's order of blendshapes: left/right pairs, for mirrored pictures
+MIRROR_PAIRS = (
+    (1, 2), (4, 5), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16), (17, 18), (19, 20), (21, 22),
+    (24, 26),
+    (28, 29), (30, 31), (33, 39), (34, 35), (36, 37), (44, 45), (46, 47), (48, 49), (50, 51),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Regression targets of N frames, float32."""
+
+    pose: Array  # [N, 6] in the order and units of the contract's POSE
+    blendshapes: Array  # [N, 52], in units of BLEND_UNIT
+    shape: Array  # [N, 956]: landmarks without pose and without the clip's mean, in SHAPE_UNITs
+
+    @classmethod
+    def of(cls, labels: ClipLabels) -> Targets:
+        """Compute the targets of one clip.
+
+        The clip's mean shape is taken out, because who somebody is must not enter a code.
+        """
+        centre, radius = spread(labels.points)
+        scale = np.log(radius / NOMINAL_RADIUS)[:, None]
+        pose = np.concatenate([labels.angles, centre - 0.5, scale], 1)
+        aligned = (labels.points - centre[:, None]) / radius[:, None, None]
+        aligned = rotate(aligned, -labels.angles[:, 2])
+        aligned = (aligned - aligned.mean(axis=0)) / SHAPE_UNIT
+        flat = aligned.reshape(len(aligned), -1)
+        return cls(
+            pose.astype(np.float32), (labels.blendshapes / BLEND_UNIT).astype(np.float32), flat.astype(np.float32)
+        )
+
+
+def rotate(points: Array, angles: Array) -> Array:
+    """Rotate [N, P, 2] picture points by [N] radians, positive as MediaPipe's roll."""
+    cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
+    x, y = points[..., 0], points[..., 1]
+    # picture y points down, MediaPipe's y points up
+    return np.stack([x * cos + y * sin, -x * sin + y * cos], -1)
+
+
+def mirrored_blendshapes(scores: Array) -> Array:
+    """Return [52] scores of the mirrored face."""
+    out = scores.copy()
+    for left, right in MIRROR_PAIRS:
+        out[..., left], out[..., right] = scores[..., right], scores[..., left]
+    return out
+
+
+def mirrored_pose(pose: Array) -> Array:
+    """Return the pose [..., 6] of the mirrored picture."""
+    return pose * np.array([-1, 1, -1, -1, 1, 1], pose.dtype)
+
+
+class LabelHead(nn.Module):
+    """Linear maps from a code to blendshapes and face shape; thrown away after training."""
+
+    def __init__(self, code: int, landmarks: int = 478, blendshapes: int = 52) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.blendshapes = nn.Linear(code, blendshapes)
+        self.shape = nn.Linear(code, 2 * landmarks)
+
+    def forward(self, code_BK: Tensor) -> tuple[Tensor, Tensor]:
+        """Return blendshapes [B, 52] and shape [B, 956]."""
+        return self.blendshapes(code_BK), self.shape(code_BK)
+
+
+# angles in radians move by tenths, so do translations in sides: all to about one unit
+POSE_WEIGHT = (6.0, 6.0, 6.0, 12.0, 12.0, 6.0)
+
+
+def pose_loss(code_BK: Tensor, pose_B6: Tensor) -> Tensor:
+    """Return how far the pose slice is from its labels."""
+    weight = torch.tensor(POSE_WEIGHT, device=code_BK.device)
+    return F.smooth_l1_loss(code_BK[:, : len(POSE)] * weight, pose_B6 * weight)
+
+
+def expression_loss(
+    head: LabelHead, code_BK: Tensor, blendshapes_BN: Tensor, shape_BM: Tensor, has_shape_B: Tensor
+) -> Tensor:
+    """Return how far the head's answer is from the labels; `has_shape_B` is 0 for mirrored samples."""
+    blend, shape = head(code_BK)
+    blend_error = F.smooth_l1_loss(blend, blendshapes_BN)
+    shape_error = F.smooth_l1_loss(shape, shape_BM, reduction="none").mean(1)
+    return blend_error + (shape_error * has_shape_B).mean()
