@@ -1,0 +1,67 @@
+"""The commands' common frame: one app, errors as one line, exit codes.
+
+Nothing heavy may be imported here or in a command module's head: `pocketportrait --help` must not pay
+for torch (tests/test_layout.py looks).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pocketportrait import __version__
+from pocketportrait.errors import PortraitError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+TOOLS = ("numpy", "onnxruntime", "ai-edge-litert", "torch", "onnx", "litert-torch", "coremltools")
+
+app = typer.Typer(
+    name="pocketportrait",
+    help="Distil, quantize, export, run and verify portrait-animation models for phones.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _frame() -> None:
+    """Distil, quantize, export, run and verify portrait-animation models for phones."""
+
+
+@app.command()
+def version(
+    tools: Annotated[
+        bool, typer.Option("--tools", help="Also list the converters and engines installed here.")
+    ] = False,
+) -> None:
+    """Print the version."""
+    typer.echo(f"pocketportrait {__version__}")
+    if tools:
+        for name in TOOLS:
+            typer.echo(f"{name} {_installed(name)}")
+
+
+def _installed(name: str) -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code; our own errors become one line on stderr."""
+    try:
+        app(arguments)
+    except PortraitError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+    return 0

@@ -1,0 +1,93 @@
+"""`pocketportrait label` and `pocketportrait train`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pocketportrait.cli.app import app
+from pocketportrait.cli.extras import needs
+
+
+@app.command()
+def label(
+    data: Annotated[Path, typer.Argument(help="A folder with clips/*.mp4.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="MediaPipe's face landmarker; looked for near the data by default."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where labels go; DATA/labels by default.")
+    ] = None,
+    python: Annotated[
+        Path | None, typer.Option(help="An interpreter with mediapipe, av, numpy and safetensors.")
+    ] = None,
+    rate_hz: Annotated[
+        float, typer.Option(min=0.1, help="Frames a second that are labelled.")
+    ] = 10.0,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
+) -> None:
+    """Label clips once with landmarks, blendshapes and head pose; what is labelled is kept."""
+    from pocketportrait.distill.labels import label_data
+
+    def on_clip(line: Mapping[str, object]) -> None:
+        typer.echo(" ".join(str(value) for value in line.values()))
+
+    folder = label_data(
+        data, model=model, out=out, python=python, rate_hz=rate_hz, jobs=jobs, on_clip=on_clip
+    )
+    typer.echo(f"labels: {folder}")
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Option(help="A folder with clips/, labelled.")],
+    out: Annotated[Path, typer.Option(help="Where checkpoint, weights, log and sheets go.")] = Path(
+        "out/train"
+    ),
+    labels: Annotated[Path | None, typer.Option(help="DATA/labels by default.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Decoded frames; out/cache by default.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Sizes of the student: phone or tiny.")] = "phone",
+    seed: Annotated[int, typer.Option(help="Seed of weights and of the order of pairs.")] = 0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Stop after this long; the same command goes on later."),
+    ] = None,
+    start: Annotated[Path | None, typer.Option(help="Weights to begin with.")] = None,
+    monitor: Annotated[
+        Path | None, typer.Option(help="Another labelled folder to watch figures on.")
+    ] = None,
+    monitor_labels: Annotated[Path | None, typer.Option(help="MONITOR/labels by default.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+) -> None:
+    """Train a student from labelled clips; a run that was stopped goes on where it stood."""
+    with needs("train"):
+        # torch takes seconds to import; `--help` must not pay for it
+        from pocketportrait.distill.trainer import TrainOptions
+        from pocketportrait.distill.trainer import train as train_student
+    options = TrainOptions(
+        data=data,
+        out=out,
+        labels=labels,
+        cache=cache,
+        preset=preset,
+        seed=seed,
+        minutes=math.inf if minutes is None else minutes,
+        start=start,
+        monitor=monitor,
+        monitor_labels=monitor_labels,
+        threads=threads,
+    )
+
+    def on_line(line: Mapping[str, object]) -> None:
+        shown = (f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items())
+        typer.echo("  ".join(shown))
+
+    with needs("train"):
+        typer.echo(f"weights: {train_student(options, on_line)}")

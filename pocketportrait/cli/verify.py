@@ -1,0 +1,59 @@
+"""`pocketportrait verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pocketportrait.cli.app import app
+from pocketportrait.cli.progress import stages
+
+JsonPath = Annotated[Path | None, typer.Option("--json", help="Write the report as JSON here.")]
+JUnitPath = Annotated[
+    Path | None, typer.Option("--junit", help="Write the report as JUnit XML here.")
+]
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="A bundle: a folder, or a .zip of one.")],
+    format: Annotated[
+        list[str] | None, typer.Option("--format", "-f", help="Only this format; may be repeated.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option("--precision", "-p", help="Only this precision; may be repeated."),
+    ] = None,
+    runner: Annotated[
+        str | None, typer.Option(help="Run with this runner, such as tflite-runtime or oracle.")
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Warnings fail, and a format that cannot run here is an error."
+        ),
+    ] = False,
+    json: JsonPath = None,
+    junit: JUnitPath = None,
+) -> None:
+    """Check hashes, tensor specs and parity of every file of a bundle; exit 1 if any fails."""
+    # the engines take seconds to import; `--help` must not pay for them
+    from rich.console import Console
+
+    from pocketportrait.bundle import Bundle
+    from pocketportrait.validation.junit import write_junit
+    from pocketportrait.validation.table import print_report
+    from pocketportrait.validation.verify import verify as verify_bundle
+
+    with Bundle.open(bundle) as opened, stages("verify") as tell:
+        report = verify_bundle(
+            opened, formats=format, precisions=precision, runner=runner, tell=tell
+        )
+    print_report(report, Console())
+    if json:
+        report.to_json(json)
+    if junit:
+        write_junit(report, junit)
+    raise typer.Exit(report.exit_code(strict=strict))

@@ -1,0 +1,69 @@
+"""A verify report on a terminal."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Console
+from rich.table import Table
+
+from pocketportrait.validation.checks import Check, Status, VerifyReport
+
+STYLES = {
+    Status.PASS: "green",
+    Status.WARN: "yellow",
+    Status.SKIP: "yellow",
+    Status.FAIL: "bold red",
+}
+
+
+def print_report(report: VerifyReport, console: Console) -> None:
+    """Print the worst parity of every output, then what failed, was skipped or is doubtful, then a sum."""
+    console.print(_parity_table(report))
+    for check in report.of(Status.FAIL, Status.WARN, Status.SKIP):
+        style = STYLES[check.status]
+        console.print(f"{check.status}", style=style, end=" ")
+        console.print(
+            f"{check.name}: {check.message}", markup=False, highlight=False, soft_wrap=True
+        )
+    counts = ", ".join(f"{report.count(s)} {s.value.lower()}" for s in Status if report.count(s))
+    console.print(
+        f"{report.bundle}: {counts} in {report.seconds:.1f} s", highlight=False, markup=False
+    )
+
+
+def _parity_table(report: VerifyReport) -> Table:
+    table = Table(title=f"Parity of {report.bundle}, worst of all samples", title_justify="left")
+    for name, justify in (("variant", "left"), ("graph", "left"), ("output", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("max abs", "PSNR dB", "cosine", "gate"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    before = ""
+    for check in report.worst():
+        if before and check.variant != before:
+            table.add_section()
+        shown = check.variant if check.variant != before else ""
+        before = check.variant
+        figures = (
+            figure(check.max_abs, ".2g"),
+            figure(check.psnr_db, ".1f"),
+            figure(check.cosine, ".6f"),
+        )
+        status = f"[{STYLES[check.status]}]{check.status}[/]"
+        table.add_row(shown, check.graph, check.tensor, *figures, gate(check), status)
+    return table
+
+
+def figure(value: float | None, form: str) -> str:
+    """Return a figure as text; an infinite PSNR means equal tensors."""
+    if value is None:
+        return ""
+    return ("exact" if value > 0 else "none") if math.isinf(value) else format(value, form)
+
+
+def gate(check: Check) -> str:
+    """Return the bound that a check was held to."""
+    if check.psnr_db_limit is not None and math.isfinite(check.psnr_db_limit):
+        return f">= {check.psnr_db_limit:.0f} dB"
+    return f"<= {check.max_abs_limit:.2g}" if check.max_abs_limit is not None else ""
