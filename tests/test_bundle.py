@@ -216,7 +216,7 @@ def test_a_new_bundle_takes_the_old_ones_place(folder: Path) -> None:
 def test_it_also_does_where_the_system_cannot_exchange(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pocketportrait.bundle.writer._exchange", lambda *_: False)
+    monkeypatch.setattr("pocketportrait.bundle.place._exchange", lambda *_: False)
     test_a_new_bundle_takes_the_old_ones_place(folder)
 
 

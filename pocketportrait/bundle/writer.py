@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import secrets
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +11,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
+from pocketportrait.bundle import place
 from pocketportrait.bundle.manifest import MANIFEST, FileFacts, GraphModel, Manifest, Variant
 from pocketportrait.bundle.reader import Bundle, sha256_of
 from pocketportrait.errors import InputError
@@ -28,7 +26,7 @@ class BundleWriter:
     def __init__(self, target: Path) -> None:
         """Name the folder that the bundle will be."""
         self.target = Path(os.path.realpath(target))
-        self.folder = self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}")
+        self.folder = place.beside(self.target)
         self._variants: dict[str, dict[str, Variant]] = {}
 
     def __enter__(self) -> Self:
@@ -101,7 +99,6 @@ class BundleWriter:
         """
         files = {}
         for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
-            path.chmod(0o666 & ~_umask())
             name = path.relative_to(self.folder).as_posix()
             files[name] = FileFacts(bytes=path.stat().st_size, sha256=sha256_of(path))
         try:
@@ -119,51 +116,6 @@ class BundleWriter:
         except ValidationError as error:
             raise InputError(f"{self.target}: {error.errors()[0]['msg']}") from error
         (self.folder / MANIFEST).write_bytes(manifest.to_bytes())
-        _sync(self.folder)
-        _take_place(self.folder, self.target)
+        place.sync(self.folder)
+        place.take_place(self.folder, self.target)
         return Bundle(self.target, manifest)
-
-
-def _sync(folder: Path) -> None:
-    for path in [folder, *folder.rglob("*")]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _take_place(new: Path, target: Path) -> None:
-    """Put `new` where `target` is; what stood there moves to the name of `new` or is gone."""
-    if not target.exists():
-        new.rename(target)
-    elif not _exchange(new, target):
-        # two steps where the system has no exchange: a kill between them leaves the old one as .old
-        old = new.with_suffix(".old")
-        target.rename(old)
-        new.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    handle = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two folders in one step; False where the system or its disk cannot."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    a, b = os.fsencode(one), os.fsencode(other)
-    at_cwd, swap = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
-    if sys.platform == "darwin":
-        return bool(libc.renamex_np(a, b, swap) == 0)
-    try:
-        return bool(libc.renameat2(at_cwd, a, at_cwd, b, swap) == 0)
-    except AttributeError:
-        return False
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
