@@ -1,0 +1,85 @@
+"""What self-reenactment owes, judged from the rows of the reference scorer.
+
+Clips differ in how much they move, so errors are compared with those of "repeat the photo" on the same
+clips: the ratio of the two means. Correlations over time are medians over the clips that move enough.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pocketportrait.errors import InputError
+
+RATIO_LIMITS = {"l1": 0.70, "akd_px": 0.32, "aed": 0.95}
+CORRELATION_LIMITS = {"corr_jaw": 0.70, "corr_blink": 0.50, "corr_yaw": 0.85}
+SHOWN_RATIOS = ("apd_deg",)
+SHOWN_MEANS = ("csim", "flicker", "psnr_db", "ssim", "missing")
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One figure and the bound that it is held to."""
+
+    figure: str
+    value: float
+    bound: float
+    at_most: bool
+    clips: int
+
+    @property
+    def passed(self) -> bool:
+        """Say whether the figure keeps its bound."""
+        return self.value <= self.bound if self.at_most else self.value >= self.bound
+
+    def line(self) -> str:
+        """Return the gate in one line."""
+        verdict = "PASS" if self.passed else "FAIL"
+        sign = "<=" if self.at_most else ">="
+        return f"{verdict}  {self.figure:24} {self.value:7.3f} {sign} {self.bound:.2f}  ({self.clips} clips)"
+
+
+def ratio_to_repeating(rows: Sequence[Row], figure: str) -> float:
+    """Return mean(figure) / mean(figure of "repeat the photo") over the clips that have it.
+
+    Raises:
+        InputError: no clip has the figure.
+
+    """
+    return _mean(rows, figure) / _mean(rows, f"{figure}_static")
+
+
+def reenactment_gates(rows: Sequence[Row]) -> tuple[Gate, ...]:
+    """Return the gates of a set of clips; a correlation that no clip has is a failed gate, at 0."""
+    gates = [
+        Gate(f"{name} ratio", ratio_to_repeating(rows, name), bound, True, _count(rows, name))
+        for name, bound in RATIO_LIMITS.items()
+    ]
+    for name, bound in CORRELATION_LIMITS.items():
+        values = [row[name] for row in rows if name in row]
+        median = statistics.median(values) if values else 0.0
+        gates.append(Gate(f"{name} median", median, bound, False, len(values)))
+    return tuple(gates)
+
+
+def other_figures(rows: Sequence[Row]) -> dict[str, float]:
+    """Return what is told beside the gates."""
+    figures = {f"{name}_ratio": ratio_to_repeating(rows, name) for name in SHOWN_RATIOS}
+    return figures | {name: _mean(rows, name) for name in SHOWN_MEANS}
+
+
+def _count(rows: Sequence[Row], figure: str) -> int:
+    return sum(figure in row for row in rows)
+
+
+def _mean(rows: Sequence[Row], figure: str) -> float:
+    values = [float(row[figure]) for row in rows if figure in row]
+    if not values:
+        raise InputError(
+            f"scores: want clips with {figure}, got {len(rows)} clips without; were faces found?"
+        )
+    return statistics.fmean(values)
