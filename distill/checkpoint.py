@@ -1,8 +1,9 @@
-"""A stopped training on disk: weights, their moving average, the optimiser and where it was, as safetensors."""
+"""A stopped training on disk, as safetensors: weights, moving average, optimiser and place."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,17 +53,23 @@ class Checkpoint:
             with safe_open(str(path), "pt") as file:
                 facts = dict(file.metadata() or {})
                 if facts.get("format") != FORMAT:
-                    raise InputError(f"{path}: want {FORMAT}, got {facts.get('format', 'no format')!r}")
+                    raise InputError(
+                        f"{path}: want {FORMAT}, got {facts.get('format', 'no format')!r}"
+                    )
                 found = cls(dims=facts["dims"], **json.loads(facts["place"]))
                 for key in file.keys():  # noqa: SIM118
                     group, name = key.split("/", 1)
                     getattr(found, group)[name] = file.get_tensor(key)
         except (OSError, SafetensorError) as error:
-            raise InputError(f"{path}: want a training checkpoint, got a broken file ({error})") from error
+            raise InputError(
+                f"{path}: want a training checkpoint, got a broken file ({error})"
+            ) from error
         return found
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer, names: dict[Tensor, str]) -> dict[str, Tensor]:
+def optimiser_tensors(
+    optimiser: torch.optim.Optimizer, names: Mapping[Tensor, str]
+) -> dict[str, Tensor]:
     """Return an optimiser's state as named tensors."""
     return {
         f"{names[parameter]}:{key}": torch.as_tensor(value)
@@ -72,7 +79,7 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, names: dict[Tensor, str]
 
 
 def restore_optimiser(
-    optimiser: torch.optim.Optimizer, parameters: dict[str, Tensor], stored: dict[str, Tensor]
+    optimiser: torch.optim.Optimizer, parameters: Mapping[str, Tensor], stored: dict[str, Tensor]
 ) -> None:
     """Give an optimiser back the state that `optimiser_tensors` returned."""
     for key, value in stored.items():

@@ -56,15 +56,21 @@ class Clips:
                 self.names.append(path.name)
                 self.labels.append(read)
         if not self.names:
-            raise InputError(f"{labels}: want labels of the clips in {data}/clips; run: pocketportrait label {data}")
+            raise InputError(
+                f"{labels}: want labels of the clips in {data}/clips; run: pocketportrait label {data}"
+            )
         self.start = np.concatenate([[0], np.cumsum([len(one) for one in self.labels])])
         self.frames = self._cached_frames(data, cache, side)
         self.targets = [Targets.of(one) for one in self.labels]
-        weight = np.array([2.0 if origin == "footage" else 1.0 for origin in origins(data, self.names)])
+        weight = np.array(
+            [2.0 if origin == "footage" else 1.0 for origin in origins(data, self.names)]
+        )
         self.chance = weight / weight.sum()
 
     def _cached_frames(self, data: Path, cache: Path, side: int) -> Array:
-        key = hashlib.sha256(json.dumps([self.names, self.start.tolist(), side]).encode()).hexdigest()[:16]
+        key = hashlib.sha256(
+            json.dumps([self.names, self.start.tolist(), side]).encode()
+        ).hexdigest()[:16]
         path = cache / f"frames-{key}.npy"
         if not path.exists():
             cache.mkdir(parents=True, exist_ok=True)
@@ -91,7 +97,8 @@ class Clips:
         photo, *candidates = rng.integers(len(labels), size=4)
         blend, points = labels.blendshapes, labels.points
         differs = [
-            np.abs(points[photo] - points[k]).mean() * 20 + np.abs(blend[photo] - blend[k]).mean() for k in candidates
+            np.abs(points[photo] - points[k]).mean() * 20 + np.abs(blend[photo] - blend[k]).mean()
+            for k in candidates
         ]
         prefer = rng.random() < 0.6
         target = candidates[int(np.argmax(differs))] if prefer else candidates[0]
@@ -103,7 +110,10 @@ class Clips:
         rows: list[list[tuple[Array, Array, Array]]] = [[], []]
         for clip, *pair, mirror in picked:
             for role, index in enumerate(pair):
-                image, place = self.frames[self.start[clip] + index], self.labels[clip].points[index]
+                image, place = (
+                    self.frames[self.start[clip] + index],
+                    self.labels[clip].points[index],
+                )
                 targets = self.targets[clip]
                 row = (targets.pose[index], targets.blendshapes[index], targets.shape[index])
                 if mirror:
@@ -129,10 +139,14 @@ def decode(path: Path, wanted: Array, side: int) -> Iterator[Array]:
         for index, frame in enumerate(container.decode(video=0)):
             if left and index == left[0]:
                 left.pop(0)
-                shape = {} if frame.width == frame.height == side else {"width": side, "height": side}
+                shape = (
+                    {} if frame.width == frame.height == side else {"width": side, "height": side}
+                )
                 yield frame.reformat(format="rgb24", interpolation="AREA", **shape).to_ndarray()
     if left:
-        raise InputError(f"{path}: labels name frame {left[0]}, the clip ends before; label it again")
+        raise InputError(
+            f"{path}: labels name frame {left[0]}, the clip ends before; label it again"
+        )
 
 
 def origins(data: Path, names: list[str]) -> list[str]:
@@ -143,5 +157,3 @@ def origins(data: Path, names: list[str]) -> list[str]:
             known = {Path(clip["file"]).name: str(clip.get("origin", "unknown")) for clip in clips}
             return [known.get(name, "unknown") for name in names]
     return ["unknown"] * len(names)
-
-

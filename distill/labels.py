@@ -9,7 +9,7 @@ import json
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,12 @@ class ClipLabels:
             raise InputError(
                 f"{path}: want a label file, got a broken one ({error}); label the clip again"
             ) from error
-        if len({len(labels.frame), len(labels.points), len(labels.blendshapes), len(labels.angles)}) > 1:
+        if (
+            len(
+                {len(labels.frame), len(labels.points), len(labels.blendshapes), len(labels.angles)}
+            )
+            > 1
+        ):
             raise InputError(f"{path}: want arrays of one length; label the clip again")
         return labels
 
@@ -100,7 +105,9 @@ def label_data(
     def work(share: Sequence[Path]) -> None:
         command = [interpreter, str(WORKER), str(model), str(out), *map(str, share)]
         command += ["--rate-hz", f"{rate_hz:g}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
             assert process.stdout is not None
             assert process.stderr is not None
             complaint = _drain(process.stderr)
@@ -122,11 +129,15 @@ def find_landmarker(data: Path) -> Path:
         for path in (folder / LANDMARKER, folder / "score" / LANDMARKER):
             if path.is_file():
                 return path
-    raise InputError(f"want {LANDMARKER} in or above {data}, got none; name it with --landmarker PATH")
+    raise InputError(
+        f"want {LANDMARKER} in or above {data}, got none; name it with --landmarker PATH"
+    )
 
 
 def _require_mediapipe(interpreter: str) -> None:
-    check = subprocess.run([interpreter, "-c", "import mediapipe, av, safetensors"], capture_output=True)
+    check = subprocess.run(
+        [interpreter, "-c", "import mediapipe, av, safetensors"], capture_output=True
+    )
     if check.returncode:
         raise MissingToolError(
             f"{interpreter} has no MediaPipe; make an environment of its own (it cannot share one with the"
@@ -135,10 +146,10 @@ def _require_mediapipe(interpreter: str) -> None:
         )
 
 
-def _drain(stream: object) -> Callable[[], str]:
+def _drain(stream: Iterable[str]) -> Callable[[], str]:
     """Read a stream in the background, so that the writer never blocks; give its last line."""
     lines: list[str] = []
-    thread = threading.Thread(target=lambda: lines.extend(stream), daemon=True)  # type: ignore[call-overload]
+    thread = threading.Thread(target=lambda: lines.extend(stream), daemon=True)
     thread.start()
 
     def last() -> str:

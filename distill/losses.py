@@ -11,9 +11,57 @@ from torch import Tensor
 
 # landmark numbers of MediaPipe's face mesh around what people look at
 MOUTH = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409)
-EYE_RIGHT = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246, 70, 63, 105, 66, 107)
-EYE_LEFT = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466, 300, 293, 334, 296, 336)
-REGIONS = ((MOUTH, 6.0, 0.25), (EYE_RIGHT, 4.0, 0.15), (EYE_LEFT, 4.0, 0.15))  # points, weight, margin
+EYE_RIGHT = (
+    33,
+    7,
+    163,
+    144,
+    145,
+    153,
+    154,
+    155,
+    133,
+    173,
+    157,
+    158,
+    159,
+    160,
+    161,
+    246,
+    70,
+    63,
+    105,
+    66,
+    107,
+)
+EYE_LEFT = (
+    263,
+    249,
+    390,
+    373,
+    374,
+    380,
+    381,
+    382,
+    362,
+    398,
+    384,
+    385,
+    386,
+    387,
+    388,
+    466,
+    300,
+    293,
+    334,
+    296,
+    336,
+)
+REGIONS = (
+    (MOUTH, 6.0, 0.25),
+    (EYE_RIGHT, 4.0, 0.15),
+    (EYE_LEFT, 4.0, 0.15),
+)  # points, weight, margin
 
 
 def region_weight(points_BP2: Tensor, side: int) -> Tensor:
@@ -42,7 +90,9 @@ def pyramid_loss(a_BCHW: Tensor, b_BCHW: Tensor, weight_B1HW: Tensor, levels: in
         total = total + (along_x.abs() * weight_B1HW[..., 1:]).mean()
         total = total + (along_y.abs() * weight_B1HW[..., 1:, :]).mean()
         if level + 1 < levels:
-            a_BCHW, b_BCHW, weight_B1HW = (F.avg_pool2d(x, 2) for x in (a_BCHW, b_BCHW, weight_B1HW))
+            a_BCHW, b_BCHW, weight_B1HW = (
+                F.avg_pool2d(x, 2) for x in (a_BCHW, b_BCHW, weight_B1HW)
+            )
     return total
 
 
@@ -60,7 +110,9 @@ def ssim_loss(a_BCHW: Tensor, b_BCHW: Tensor, weight_B1HW: Tensor) -> Tensor:
     return ((1 - score) * weight_B1HW[..., 3:-3, 3:-3]).mean()
 
 
-def mesh_flow_loss(fields_B2HW: Tensor, photo_BP2: Tensor, target_BP2: Tensor, weight_P: Tensor) -> Tensor:
+def mesh_flow_loss(
+    fields_B2HW: Tensor, photo_BP2: Tensor, target_BP2: Tensor, weight_P: Tensor
+) -> Tensor:
     """Return how far the fields are from the landmarks' own displacements, in pixels of the fields' map.
 
     The two passes read `dy` at the target's place and `dx` at (target x, photo y): that is where
@@ -79,7 +131,28 @@ def mesh_weight(points: int = 478) -> Tensor:
     weight = torch.ones(points)
     for numbers, *_ in REGIONS:
         weight[list(numbers)] = 3.0
-    inner_lips = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415)
+    inner_lips = (
+        78,
+        95,
+        88,
+        178,
+        87,
+        14,
+        317,
+        402,
+        318,
+        324,
+        308,
+        191,
+        80,
+        81,
+        82,
+        13,
+        312,
+        311,
+        310,
+        415,
+    )
     weight[list(inner_lips)] = 4.0
     return weight / weight.mean()
 

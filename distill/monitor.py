@@ -27,18 +27,23 @@ class Monitor:
 
     @torch.no_grad()
     def look(self, student: Student, step: int) -> dict[str, float]:
-        """Render the pairs, write `sheets/<step>.png`, return L1 and mesh error as ratios to doing nothing."""
+        """Render the pairs and write `sheets/<step>.png`; return errors as ratios to doing nothing."""
         batch, images, fields = self.pairs, [], []
-        for part in torch.arange(PAIRS).split(8):
+        for part in torch.split(torch.arange(PAIRS), 8):
             photo, target = batch["photo"][part], batch["target"][part]
-            out = student.render.draw(*student.appearance(photo), student.motion(photo), student.motion(target))
+            features, aim, skip = student.appearance(photo)
+            codes = student.motion(photo), student.motion(target)
+            out = student.render.draw(features, aim, skip, *codes)
             images.append(out.image.clamp(0, 1))
             fields.append(out.fields)
         image, field = torch.cat(images), torch.cat(fields)
         self._sheet(image, step)
         still = (batch["photo"] - batch["target"]).abs().mean()
         place = (batch["photo_points"], batch["target_points"], mesh_weight())
-        moved, unmoved = mesh_flow_loss(field, *place), mesh_flow_loss(torch.zeros_like(field), *place)
+        moved, unmoved = (
+            mesh_flow_loss(field, *place),
+            mesh_flow_loss(torch.zeros_like(field), *place),
+        )
         return {
             "l1_ratio": round(float((image - batch["target"]).abs().mean() / still), 4),
             "mesh_ratio": round(float(moved / unmoved), 4),

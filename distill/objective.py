@@ -61,8 +61,12 @@ class Objective(nn.Module):
             side: pixels at which the renderer is trained; the motion encoder always sees all.
 
         """
-        parts = self._motion_parts(batch) if self.kind == "motion" else self._joint_parts(batch, side)
-        total = sum((getattr(self.weights, name) * value for name, value in parts.items()), torch.zeros(()))
+        parts = (
+            self._motion_parts(batch) if self.kind == "motion" else self._joint_parts(batch, side)
+        )
+        total = sum(
+            (getattr(self.weights, name) * value for name, value in parts.items()), torch.zeros(())
+        )
         return total, {name: value.detach() for name, value in parts.items()}
 
     def _motion_parts(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -70,7 +74,9 @@ class Objective(nn.Module):
         return self._label_parts(self.student.motion(clean).float(), batch)
 
     def _label_parts(self, code: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        found = expression_loss(self.head, code, batch["blendshapes"], batch["shape"], batch["has_shape"])
+        found = expression_loss(
+            self.head, code, batch["blendshapes"], batch["shape"], batch["has_shape"]
+        )
         return {"pose": pose_loss(code, batch["pose"]), "expression": found}
 
     def codes(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -85,7 +91,11 @@ class Objective(nn.Module):
         performed = torch.cat([driving[:, : len(POSE)], moved[:, len(POSE) :]], 1)
         half = len(source)
         again = expression_loss(
-            self.head, performed, batch["blendshapes"][half:], batch["shape"][half:], batch["has_shape"][half:]
+            self.head,
+            performed,
+            batch["blendshapes"][half:],
+            batch["shape"][half:],
+            batch["has_shape"][half:],
         )
         parts["expression"] = (parts["expression"] + again) / 2
         return source, performed, parts
@@ -93,17 +103,22 @@ class Objective(nn.Module):
     def _joint_parts(self, batch: dict[str, Tensor], side: int) -> dict[str, Tensor]:
         source, driving, parts = self.codes(batch)
         photo, target = at_side(batch["photo"], side), at_side(batch["target"], side)
-        out = self.student.render.draw(*self.student.appearance(photo), source, driving)
+        features, aim, skip = self.student.appearance(photo)
+        out = self.student.render.draw(features, aim, skip, source, driving)
         return parts | self._picture_parts(out, photo, target, batch)
 
-    def _picture_parts(self, out: Rendered, photo: Tensor, target: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _picture_parts(
+        self, out: Rendered, photo: Tensor, target: Tensor, batch: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         side = target.shape[-1]
         weight = region_weight(batch["target_points"].cpu(), side).to(target.device)
         half_weight = F.avg_pool2d(weight, 2)
         half_photo, half_target = F.avg_pool2d(photo, 2), F.avg_pool2d(target, 2)
         fields = F.interpolate(out.fields, scale_factor=2.0, mode="bilinear") * 2
         image = out.image.float()
-        mesh = mesh_flow_loss(out.fields, batch["photo_points"], batch["target_points"], self.mesh_weight)
+        mesh = mesh_flow_loss(
+            out.fields, batch["photo_points"], batch["target_points"], self.mesh_weight
+        )
         return {
             "picture": pyramid_loss(image, target, weight),
             "ssim": ssim_loss(image, target, weight),

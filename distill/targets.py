@@ -1,4 +1,4 @@
-"""What the motion encoder learns from labels: a supervised pose slice, and a head that exists in training only."""
+"""What the motion encoder learns from labels: a pose slice, and a head that only training has."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ class Targets:
         aligned = (aligned - aligned.mean(axis=0)) / SHAPE_UNIT
         flat = aligned.reshape(len(aligned), -1)
         return cls(
-            pose.astype(np.float32), (labels.blendshapes / BLEND_UNIT).astype(np.float32), flat.astype(np.float32)
+            pose.astype(np.float32),
+            (labels.blendshapes / BLEND_UNIT).astype(np.float32),
+            flat.astype(np.float32),
         )
 
 
@@ -68,7 +70,8 @@ def mirrored_blendshapes(scores: Array) -> Array:
 
 def mirrored_pose(pose: Array) -> Array:
     """Return the pose [..., 6] of the mirrored picture."""
-    return pose * np.array([-1, 1, -1, -1, 1, 1], pose.dtype)
+    mirrored: Array = pose * np.array([-1, 1, -1, -1, 1, 1], pose.dtype)
+    return mirrored
 
 
 class LabelHead(nn.Module):

@@ -38,7 +38,9 @@ class Phase:
     batch: int  # pairs a step, over all processes
     steps: int
     rate: float  # learning rate after 100 steps of warm-up
-    final: float = 1.0  # share of `rate` left at the end; below 1 it falls as a cosine over the phase
+    final: float = (
+        1.0  # share of `rate` left at the end; below 1 it falls as a cosine over the phase
+    )
 
 
 def phone_plan() -> tuple[Phase, ...]:
@@ -98,7 +100,10 @@ class _Run:
     """One call of `train`."""
 
     def __init__(
-        self, options: TrainOptions, accelerator: Accelerator, on_line: Callable[[dict[str, Any]], None]
+        self,
+        options: TrainOptions,
+        accelerator: Accelerator,
+        on_line: Callable[[dict[str, Any]], None],
     ) -> None:
         self.options, self.accelerator, self.on_line = options, accelerator, on_line
         self.plan = options.plan or phone_plan()
@@ -114,20 +119,27 @@ class _Run:
             self.monitor: Monitor | None = None
             if options.monitor and accelerator.is_main_process:
                 watched = options.monitor_labels or options.monitor / "labels"
-                self.monitor = Monitor(Clips(options.monitor, watched, cache, self.dims.side), options.out / "sheets")
+                self.monitor = Monitor(
+                    Clips(options.monitor, watched, cache, self.dims.side), options.out / "sheets"
+                )
 
     def _first_state(self) -> Checkpoint:
         path = self.options.out / CHECKPOINT
         if path.is_file():
             state = Checkpoint.read(path)
             if state.dims != self.dims.to_json():
-                raise InputError(f"{path}: its student has other sizes than preset {self.options.preset!r}; use another --out")
+                raise InputError(
+                    f"{path}: its student has other sizes than preset"
+                    f" {self.options.preset!r}; use another --out"
+                )
             return state
         state = Checkpoint(self.dims.to_json())
         if self.options.start:
             weights = load_student(self.options.start)
             if weights.dims != self.dims:
-                raise InputError(f"{self.options.start}: want the sizes of preset {self.options.preset!r}, got others")
+                raise InputError(
+                    f"{self.options.start}: want the sizes of preset {self.options.preset!r}, got others"
+                )
             state.model = {f"student.{name}": value for name, value in weights.state_dict().items()}
             state.average = dict(state.model)
         return state
@@ -148,11 +160,16 @@ class _Run:
         if state.model:
             objective.load_state_dict(state.model, strict=not self.options.start)
         objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimiser = torch.optim.AdamW(objective.parameters(), phase.rate, betas=(0.9, 0.99), weight_decay=1e-3)
+        optimiser = torch.optim.AdamW(
+            objective.parameters(), phase.rate, betas=(0.9, 0.99), weight_decay=1e-3
+        )
         objective.to(self.accelerator.device)
         named = dict(objective.named_parameters())
         restore_optimiser(optimiser, named, state.optimiser)
-        average = {name: state.average.get(name, value).clone() for name, value in objective.state_dict().items()}
+        average = {
+            name: state.average.get(name, value).clone()
+            for name, value in objective.state_dict().items()
+        }
         wrapped, optimiser = self.accelerator.prepare(objective, optimiser)
         wrapped.train()
         sums: dict[str, float] = {}
@@ -166,7 +183,10 @@ class _Run:
             last = state.phase_step == phase.steps or self._out_of_time()
             if window == 50 or last:
                 rate = phase.batch * window / (time.monotonic() - mark)
-                self._log({n: round(s / window, 5) for n, s in sums.items()} | {"pairs_per_s": round(rate, 2)})
+                self._log(
+                    {n: round(s / window, 5) for n, s in sums.items()}
+                    | {"pairs_per_s": round(rate, 2)}
+                )
                 sums, window, mark = {}, 0, time.monotonic()
             if state.phase_step % self.options.save_every == 0 or last:
                 self._save(objective, optimiser, average, phase)
@@ -185,7 +205,9 @@ class _Run:
             group["lr"] = learning_rate(phase, self.state.phase_step)
         loss, parts = wrapped(batch, phase.side)
         if not torch.isfinite(loss):
-            raise InputError(f"step {step}: the loss is {float(loss)}; lower the rate or check the data")
+            raise InputError(
+                f"step {step}: the loss is {float(loss)}; lower the rate or check the data"
+            )
         optimiser.zero_grad()
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(wrapped.parameters(), 1.0)
@@ -201,24 +223,34 @@ class _Run:
                 average[name].copy_(value)
 
     def _log(self, line: dict[str, Any]) -> None:
-        place = {"phase": self.state.phase, "step": self.state.step, "minutes": round((time.monotonic() - self.began) / 60, 2)}
+        place = {
+            "phase": self.state.phase,
+            "step": self.state.step,
+            "minutes": round((time.monotonic() - self.began) / 60, 2),
+        }
         if self.accelerator.is_main_process:
             self.options.out.mkdir(parents=True, exist_ok=True)
             with (self.options.out / LOG).open("a") as file:
                 file.write(json.dumps(place | line) + "\n")
             self.on_line(place | line)
 
-    def _save(self, objective: Objective, optimiser: Any, average: dict[str, Tensor], phase: Phase) -> None:
+    def _save(
+        self, objective: Objective, optimiser: Any, average: dict[str, Tensor], phase: Phase
+    ) -> None:
         if not self.accelerator.is_main_process:
             return
-        names = {value: name for name, value in objective.named_parameters()}
-        self.state.model = {name: value.detach().clone() for name, value in objective.state_dict().items()}
+        names: dict[Tensor, str] = {value: name for name, value in objective.named_parameters()}
+        self.state.model = {
+            name: value.detach().clone() for name, value in objective.state_dict().items()
+        }
         self.state.average = average
         self.state.optimiser = optimiser_tensors(getattr(optimiser, "optimizer", optimiser), names)
         self._write(self.state)
         shipped = build(self.dims, self.dims.side)
         prefix = "student."
-        shipped.load_state_dict({n.removeprefix(prefix): v.cpu() for n, v in average.items() if n.startswith(prefix)})
+        shipped.load_state_dict(
+            {n.removeprefix(prefix): v.cpu() for n, v in average.items() if n.startswith(prefix)}
+        )
         facts = {"steps": str(self.state.step), "preset": self.options.preset}
         save_student(shipped, self.options.out / WEIGHTS, facts=facts)
         if self.monitor and phase.kind == "joint":

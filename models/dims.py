@@ -12,7 +12,7 @@ from pocketportrait.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class StudentDims:
-    """Sizes of the three graphs; `features` live at `side / 4`, `flow` at `side / 8`, `skip` at `side / 2`."""
+    """Sizes of the three graphs; features live at side/4, flow at side/8, skip at side/2."""
 
     side: int = 256  # picture side in pixels, a multiple of 64
     code: int = 64  # length of a code: 6 pose values, the rest is expression
@@ -57,7 +57,9 @@ class StudentDims:
             values["motion"] = tuple(int(v) for v in values["motion"])
             return cls(**values)
         except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"dims: want the sizes of a student as JSON, got {text[:80]!r} ({error})") from error
+            raise InputError(
+                f"dims: want the sizes of a student as JSON, got {text[:80]!r} ({error})"
+            ) from error
 
 
 def phone() -> StudentDims:
@@ -68,9 +70,22 @@ def phone() -> StudentDims:
 def tiny() -> StudentDims:
     """Return sizes for tests: every part of the student, milliseconds a pass."""
     return StudentDims(
-        side=64, code=16, motion=(8, 8, 12, 12, 16), motion_head=24, stem=8, appearance_blocks=1, features=16, skip=8,
-        flow=12, flow_deep=12, embed=16, seed=4, blocks=1, up=8, mix=8, out=8,
-    )  # fmt: skip
+        side=64,
+        code=16,
+        motion=(8, 8, 12, 12, 16),
+        motion_head=24,
+        stem=8,
+        appearance_blocks=1,
+        features=16,
+        flow=12,
+        flow_deep=12,
+        embed=16,
+        seed=4,
+        blocks=1,
+        up=8,
+        mix=8,
+        out=8,
+    )
 
 
 PRESETS = {"phone": phone, "tiny": tiny}

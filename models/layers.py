@@ -14,7 +14,14 @@ class ConvNorm(nn.Sequential):
     """Convolution, batch norm (folded at export) and, unless told otherwise, ReLU6."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, *, active: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        groups: int = 1,
+        *,
+        active: bool = True,
     ) -> None:
         """Make the layers; padding keeps the size at stride 1."""
         layers: list[nn.Module] = [
@@ -30,11 +37,14 @@ class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         """Make the block."""
         super().__init__()
-        self.body = nn.Sequential(ConvNorm(channels, channels), ConvNorm(channels, channels, active=False))
+        self.body = nn.Sequential(
+            ConvNorm(channels, channels), ConvNorm(channels, channels, active=False)
+        )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return x + f(x)."""
-        return x_BCHW + self.body(x_BCHW)
+        y: Tensor = self.body(x_BCHW)
+        return x_BCHW + y
 
 
 class FilmResidual(nn.Module):
@@ -50,15 +60,23 @@ class FilmResidual(nn.Module):
         self.first = nn.Conv2d(channels, channels, 3, 1, 1)
         self.second = nn.Conv2d(channels, channels, 3, 1, 1)
         self.film = nn.Linear(embed, 2 * channels)
-        nn.init.normal_(self.film.weight, std=0.01)
-        nn.init.zeros_(self.film.bias)
+        silence(self.film, std=0.01)
 
     def forward(self, x_BCHW: Tensor, e_BE: Tensor) -> Tensor:
         """Return x + f(x, e)."""
         film = self.film(e_BE).unsqueeze(2).unsqueeze(3)
         scale, shift = film[:, : self.channels], film[:, self.channels :]
         y = F.relu(self.first(x_BCHW)) * (1 + scale) + shift
-        return x_BCHW + self.second(F.relu(y))
+        change: Tensor = self.second(F.relu(y))
+        return x_BCHW + change
+
+
+def silence(layer: nn.Conv2d | nn.Linear, std: float = 0.0) -> None:
+    """Let a layer start with no bias and with weights of (almost) nothing."""
+    with torch.no_grad():
+        layer.weight.normal_(0, std) if std else layer.weight.zero_()
+        if layer.bias is not None:
+            layer.bias.zero_()
 
 
 def pixel_shuffle(x_BCHW: Tensor) -> Tensor:

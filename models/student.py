@@ -18,6 +18,7 @@ from pocketportrait.models.layers import (
     Residual,
     double,
     pixel_shuffle,
+    silence,
     spline_matrix,
 )
 from pocketportrait.models.warp import RowColumnWarp
@@ -41,8 +42,7 @@ class Appearance(nn.Module):
         self.detail = nn.Conv2d(3, dims.skip, 2, 2)
         self.detail_stem = nn.Conv2d(dims.stem, dims.skip, 3, 1, 1)
         _start_as_subsampled_chroma(self.detail)
-        nn.init.zeros_(self.detail_stem.weight)
-        nn.init.zeros_(self.detail_stem.bias)
+        silence(self.detail_stem)
 
     def forward(self, photo_B3HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encode photos, RGB 0..1.
@@ -74,12 +74,15 @@ class Motion(nn.Module):
         )  # fmt: skip
         cells = (dims.side // 32) ** 2
         self.head = nn.Sequential(
-            nn.Linear(32 * cells, dims.motion_head), nn.ReLU(), nn.Linear(dims.motion_head, dims.code)
+            nn.Linear(32 * cells, dims.motion_head),
+            nn.ReLU(),
+            nn.Linear(dims.motion_head, dims.code),
         )
 
     def forward(self, frame_B3HW: Tensor) -> Tensor:
         """Encode driving frames, RGB 0..1, as codes [B, K]: 6 pose values, then expression."""
-        return self.head(self.body(frame_B3HW - GREY).flatten(1))
+        code: Tensor = self.head(self.body(frame_B3HW - GREY).flatten(1))
+        return code
 
 
 class Rendered(NamedTuple):
@@ -95,6 +98,7 @@ class FlowNet(nn.Module):
 
     coarse_to_eighth: Tensor
     coarse_to_quarter: Tensor
+    seed_to_deep: Tensor
 
     def __init__(self, dims: StudentDims) -> None:
         """Make the layers; the refinement starts silent, so that the coarse fields move first."""
@@ -102,9 +106,8 @@ class FlowNet(nn.Module):
         self.seed_channels, self.quarter = dims.seed, dims.side // 4
         self.coarse = nn.Linear(dims.embed, 2 * CONTROLS**2)
         self.coarse_linear = nn.Linear(2 * dims.code, 2 * CONTROLS**2, bias=False)
-        nn.init.normal_(self.coarse.weight, std=0.002)
-        nn.init.zeros_(self.coarse.bias)
-        nn.init.normal_(self.coarse_linear.weight, std=0.002)
+        silence(self.coarse, std=0.002)
+        silence(self.coarse_linear, std=0.002)
         self.seed = nn.Linear(dims.embed, dims.seed * CONTROLS**2)
         self.seed_in = nn.Conv2d(dims.seed, dims.flow_deep, 1)
         self.warp = RowColumnWarp(dims.side // 8)
@@ -115,11 +118,15 @@ class FlowNet(nn.Module):
         self.eighth_again = FilmResidual(dims.flow, dims.embed)
         self.up_quarter = nn.Conv2d(dims.flow, 32, 3, 1, 1)
         self.head = nn.Conv2d(32, 4, 3, 1, 1)
-        nn.init.normal_(self.head.weight, std=0.001)
-        nn.init.zeros_(self.head.bias)
-        for name, side in (("coarse_to_eighth", dims.side // 8), ("coarse_to_quarter", dims.side // 4)):
+        silence(self.head, std=0.001)
+        for name, side in (
+            ("coarse_to_eighth", dims.side // 8),
+            ("coarse_to_quarter", dims.side // 4),
+        ):
             self.register_buffer(name, spline_matrix(CONTROLS, side), persistent=False)
-        self.register_buffer("seed_to_deep", spline_matrix(CONTROLS, dims.side // 16), persistent=False)
+        self.register_buffer(
+            "seed_to_deep", spline_matrix(CONTROLS, dims.side // 16), persistent=False
+        )
 
     def forward(self, aimed_BCHW: Tensor, codes_B2K: Tensor, e_BE: Tensor) -> tuple[Tensor, Tensor]:
         """Return the fields [B, 2, H/4, W/4] in pixels of that map, and the masks, 0..1."""
@@ -151,18 +158,24 @@ class Render(nn.Module):
         self.flow = FlowNet(dims)
         self.warp = RowColumnWarp(dims.side // 4)
         self.warp_skip = RowColumnWarp(dims.side // 2)
-        self.blocks = nn.ModuleList(FilmResidual(dims.features, dims.embed) for _ in range(dims.blocks))
+        self.blocks = nn.ModuleList(
+            FilmResidual(dims.features, dims.embed) for _ in range(dims.blocks)
+        )
         self.up_half = nn.Conv2d(dims.features, 4 * dims.up, 3, 1, 1)
         self.mix = nn.Conv2d(dims.up + dims.skip, dims.mix, 3, 1, 1)
         self.up_full = nn.Conv2d(dims.mix, 4 * dims.out, 3, 1, 1)
         self.paint = nn.Conv2d(dims.out, 3, 3, 1, 1)
         self.copy = nn.Conv2d(dims.skip, 12, 1)
-        nn.init.normal_(self.paint.weight, std=0.01)
-        nn.init.zeros_(self.paint.bias)
+        silence(self.paint, std=0.01)
         _start_as_inverse_of_subsampled_chroma(self.copy)
 
     def draw(
-        self, features: Tensor, features_flow: Tensor, features_skip: Tensor, source_code: Tensor, driving_code: Tensor
+        self,
+        features: Tensor,
+        features_flow: Tensor,
+        features_skip: Tensor,
+        source_code: Tensor,
+        driving_code: Tensor,
     ) -> Rendered:
         """Render and keep what training looks at. Arguments as in `forward`."""
         codes = torch.cat([source_code, driving_code - source_code], 1)
@@ -179,7 +192,12 @@ class Render(nn.Module):
         return Rendered(painted + pixel_shuffle(self.copy(skip)) + GREY, fields, masks)
 
     def forward(
-        self, features: Tensor, features_flow: Tensor, features_skip: Tensor, source_code: Tensor, driving_code: Tensor
+        self,
+        features: Tensor,
+        features_flow: Tensor,
+        features_skip: Tensor,
+        source_code: Tensor,
+        driving_code: Tensor,
     ) -> Tensor:
         """Render pictures.
 
@@ -212,7 +230,8 @@ class Student(nn.Module):
     def forward(self, photo_B3HW: Tensor, frame_B3HW: Tensor) -> Tensor:
         """Return the photos performing the frames, RGB 0..1."""
         maps = self.appearance(photo_B3HW)
-        return self.render(*maps, self.motion(photo_B3HW), self.motion(frame_B3HW))
+        image: Tensor = self.render(*maps, self.motion(photo_B3HW), self.motion(frame_B3HW))
+        return image
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

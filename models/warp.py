@@ -64,7 +64,9 @@ class RowColumnWarp(nn.Module):
         super().__init__()
         step = torch.arange(side, dtype=torch.float32)
         source_minus_destination = step.view(side, 1) - step.view(1, side)
-        self.register_buffer("offset", source_minus_destination.view(1, 1, side, side), persistent=False)
+        self.register_buffer(
+            "offset", source_minus_destination.view(1, 1, side, side), persistent=False
+        )
         self.register_buffer("x", step.view(1, 1, side), persistent=False)
         self.register_buffer("y", step.view(1, side, 1), persistent=False)
 

@@ -55,9 +55,13 @@ def load_student(path: Path) -> Student:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     want = student.state_dict()
     if missing := sorted(want.keys() - tensors.keys()):
-        raise InputError(f"{path.name}: weights are missing, first {missing[:3]}; is the file whole?")
+        raise InputError(
+            f"{path.name}: weights are missing, first {missing[:3]}; is the file whole?"
+        )
     if unknown := sorted(tensors.keys() - want.keys()):
-        raise InputError(f"{path.name}: unknown weights, first {unknown[:3]}; another version wrote it")
+        raise InputError(
+            f"{path.name}: unknown weights, first {unknown[:3]}; another version wrote it"
+        )
     for name, value in tensors.items():
         if value.shape != want[name].shape:
             raise InputError(
@@ -90,4 +94,3 @@ def read_facts(path: Path) -> dict[str, str]:
     if facts.get("format") != FORMAT or "dims" not in facts:
         raise InputError(f"{path}: want {FORMAT}, got {facts.get('format', 'no format')!r}")
     return facts
-

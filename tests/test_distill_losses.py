@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import torch
+
+from pocketportrait.distill.augment import jitter_colour, jitter_place
+from pocketportrait.distill.labels import ClipLabels
+from pocketportrait.distill.losses import (
+    MOUTH,
+    mesh_flow_loss,
+    mesh_weight,
+    pyramid_loss,
+    region_weight,
+    smoothness_loss,
+    ssim_loss,
+)
+from pocketportrait.distill.targets import Targets, mirrored_blendshapes, mirrored_pose, rotate
+
+SIDE = 32
+
+
+def mesh(seed: int = 0) -> torch.Tensor:
+    return torch.rand(2, 478, 2, generator=torch.Generator().manual_seed(seed)) * 0.6 + 0.2
+
+
+def test_equal_pictures_cost_nothing() -> None:
+    a, weight = torch.rand(2, 3, SIDE, SIDE), torch.ones(2, 1, SIDE, SIDE)
+    assert pyramid_loss(a, a, weight) == 0
+    assert ssim_loss(a, a, weight) == pytest.approx(0, abs=1e-5)
+
+
+def test_errors_in_heavy_regions_cost_more() -> None:
+    points = mesh()
+    points[:, list(MOUTH)] = 0.5 + 0.1 * (torch.rand(len(MOUTH), 2) - 0.5)
+    weight = region_weight(points, SIDE)
+    assert weight.mean() == pytest.approx(1)
+    target = torch.zeros(2, 3, SIDE, SIDE)
+    mouth, corner = target.clone(), target.clone()
+    mouth[..., 15:17, 15:17] = 1
+    corner[..., 1:3, 1:3] = 1
+    assert pyramid_loss(mouth, target, weight, 1) > 1.5 * pyramid_loss(corner, target, weight, 1)
+
+
+def test_mesh_loss_is_zero_for_the_true_shift_and_counts_pixels_otherwise() -> None:
+    target = mesh()
+    photo = target + torch.tensor([2.0, -3.0]) / SIDE
+    fields = torch.zeros(2, 2, SIDE, SIDE)
+    fields[:, 0], fields[:, 1] = 2, -3
+    weight = mesh_weight()
+    assert mesh_flow_loss(fields, photo, target, weight) == pytest.approx(0, abs=1e-5)
+    assert mesh_flow_loss(torch.zeros_like(fields), photo, target, weight) == pytest.approx(
+        5, abs=1e-4
+    )
+
+
+def test_mesh_loss_reads_dx_at_the_row_of_the_photo() -> None:
+    """Where the warp's column pass has landed (see test_models_warp)."""
+    target = torch.full((1, 478, 2), 0.25)
+    photo = torch.tensor([0.25, 0.75]).expand(1, 478, 2)
+    fields = torch.zeros(1, 2, SIDE, SIDE)
+    fields[:, 1] = 0.5 * SIDE
+    fields[:, 0, : SIDE // 2] = 9  # rows of the target: must not be read
+    assert mesh_flow_loss(fields, photo, target, mesh_weight()) == pytest.approx(0, abs=1e-4)
+
+
+def test_constant_fields_are_smooth() -> None:
+    assert smoothness_loss(torch.full((1, 2, 8, 8), 3.0)) == 0
+
+
+def test_jitter_is_repeatable_and_stays_in_range() -> None:
+    x = torch.rand(3, 3, SIDE, SIDE)
+    for jitter in (jitter_colour, jitter_place):
+        one, two = (jitter(x, torch.Generator().manual_seed(4)) for _ in range(2))
+        assert torch.equal(one, two)
+        assert one.min() >= 0
+        assert one.max() <= 1
+        assert (one - x).abs().mean() > 0.01
+
+
+def labels_of(points: np.ndarray, roll: float = 0.0) -> ClipLabels:
+    n = len(points)
+    angles = np.tile(np.float32([0.1, 0.2, roll]), (n, 1))
+    return ClipLabels(
+        np.arange(n), points.astype(np.float32), np.zeros((n, 52), np.float32), angles
+    )
+
+
+def test_pose_follows_place_and_size() -> None:
+    base = np.random.default_rng(0).normal(0.5, 0.1, (1, 478, 2))
+    base += 0.5 - base.mean(1, keepdims=True)
+    moved = np.concatenate([base, base + np.array([0.1, -0.05]), (base - 0.5) * 1.2 + 0.5])
+    pose = Targets.of(labels_of(moved)).pose
+    np.testing.assert_allclose(pose[:, :3], [[0.1, 0.2, 0]] * 3, atol=1e-6)
+    np.testing.assert_allclose(pose[1, 3:5] - pose[0, 3:5], [0.1, -0.05], atol=1e-6)
+    assert pose[2, 5] - pose[0, 5] == pytest.approx(np.log(1.2), abs=1e-5)
+
+
+def test_shape_holds_neither_place_nor_size_nor_roll_nor_identity() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.normal(0, 0.1, (1, 478, 2))
+    smile = base.copy()
+    smile[:, :40] += 0.03
+    plain = Targets.of(labels_of(np.concatenate([base, smile]) + 0.5)).shape
+    turned = rotate(np.concatenate([base, smile]), np.array([0.3, 0.3])) * 1.3 + 0.6
+    again = Targets.of(labels_of(turned, roll=0.3)).shape
+    np.testing.assert_allclose(plain, again, atol=1e-3)
+    assert np.abs(plain).max() > 0.5
+
+
+def test_mirroring_twice_is_nothing() -> None:
+    scores, pose = np.random.default_rng(0).random(52), np.arange(6.0)
+    assert np.array_equal(mirrored_blendshapes(mirrored_blendshapes(scores)), scores)
+    assert np.array_equal(mirrored_pose(mirrored_pose(pose)), pose)
+    assert mirrored_blendshapes(scores)[9] == scores[10]  # eyeBlinkLeft, eyeBlinkRight

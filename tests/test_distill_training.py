@@ -1,0 +1,192 @@
+"""Training end to end on two tiny clips: it learns, and a stopped run goes on bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+from safetensors.torch import load_file
+
+from pocketportrait.contract import Array
+from pocketportrait.distill import trainer
+from pocketportrait.distill.clips import Clips
+from pocketportrait.distill.objective import Objective, to_batch
+from pocketportrait.distill.trainer import (
+    LOG,
+    Phase,
+    TrainOptions,
+    build,
+    learning_rate,
+    train,
+)
+from pocketportrait.errors import InputError
+from pocketportrait.models.dims import tiny
+from pocketportrait.models.weights import load_student
+
+SIDE, FRAMES = 64, 12
+PLAN = (Phase("motion", SIDE, 4, 3, 1e-3), Phase("joint", SIDE, 4, 4, 1e-3))
+
+
+def write_clip(path: Path, seed: int) -> Array:
+    """Write a clip of a bright square that wanders; return its centres [N, 2], 0..1."""
+    rng = np.random.default_rng(seed)
+    centres = 0.5 + 0.2 * np.sin(np.linspace(0, 4, FRAMES)[:, None] + rng.random(2) * 6)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width = stream.height = SIDE
+        stream.pix_fmt = "yuv420p"
+        for x, y in (centres * SIDE).astype(int):
+            image = np.full((SIDE, SIDE, 3), 60 + 40 * seed, np.uint8)
+            image[y - 9 : y + 9, x - 9 : x + 9] = rng.integers(90, 250, 3)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return centres
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(7)
+    shape = rng.normal(0, 0.1, (478, 2))
+    for seed in (1, 2):
+        centres = write_clip(root / "clips" / f"{seed}.mp4", seed)
+        points = (centres[:, None] + shape + rng.normal(0, 0.003, (FRAMES, 478, 2))).astype(
+            np.float32
+        )
+        labels = {
+            "frame": np.arange(FRAMES, dtype=np.int32),
+            "points": points,
+            "blendshapes": rng.random((FRAMES, 52), dtype=np.float32),
+            "angles": rng.normal(0, 0.1, (FRAMES, 3)).astype(np.float32),
+        }
+        (root / "labels").mkdir(exist_ok=True)
+        save_file(labels, root / "labels" / f"{seed}.safetensors")
+    return root
+
+
+@pytest.fixture
+def options(data: Path, tmp_path: Path) -> TrainOptions:
+    return TrainOptions(
+        data=data, out=tmp_path, cache=data / "cache", preset="tiny", plan=PLAN, threads=1
+    )
+
+
+@pytest.fixture
+def clips(data: Path) -> Clips:
+    return Clips(data, data / "labels", data / "cache", SIDE)
+
+
+def test_draws_depend_on_seed_and_step_alone(clips: Clips) -> None:
+    first, again, later = clips.draw(4, 0, 5), clips.draw(4, 0, 5), clips.draw(4, 0, 6)
+    assert np.array_equal(first.photo, again.photo)
+    assert not np.array_equal(first.photo, later.photo)
+
+
+def test_shares_of_a_draw_are_the_whole_draw(clips: Clips) -> None:
+    whole = clips.draw(4, 0, 5)
+    shares = [clips.draw(4, 0, 5, share=slice(k, None, 2)) for k in range(2)]
+    assert np.array_equal(whole.target[0::2], shares[0].target)
+    assert np.array_equal(whole.target[1::2], shares[1].target)
+
+
+def test_frames_of_a_pair_show_their_landmarks(clips: Clips) -> None:
+    """Mirrored or not, the bright square stands where the labels say."""
+    pairs = clips.draw(16, 0, 0)
+    assert 0 < pairs.has_shape.sum() < 32
+    for image, points in zip(pairs.photo, pairs.photo_points, strict=True):
+        x, y = (points.mean(0) * SIDE).astype(int)
+        background = image[0, 0].astype(int)
+        assert np.abs(image[y, x].astype(int) - background).max() > 15
+
+
+def test_joint_loss_reaches_every_weight(clips: Clips) -> None:
+    objective = Objective(build(tiny(), SIDE), "joint").train()
+    batch = to_batch(clips.draw(4, 0, 0), torch.Generator().manual_seed(0))
+    loss, parts = objective(batch, SIDE)
+    loss.backward()
+    silent = [
+        n for n, p in objective.named_parameters() if p.grad is None or not p.grad.abs().sum()
+    ]
+    assert not silent
+    assert set(parts) == {"pose", "expression", "picture", "ssim", "warped", "mesh", "smooth"}
+
+
+def test_motion_phase_teaches_the_motion_encoder_only(clips: Clips) -> None:
+    objective = Objective(build(tiny(), SIDE), "motion").train()
+    batch = to_batch(clips.draw(4, 0, 0), torch.Generator().manual_seed(0))
+    objective(batch, SIDE)[0].backward()
+    taught = {
+        n.split(".")[1] if n.startswith("student") else "head"
+        for n, p in objective.named_parameters()
+        if p.grad is not None
+    }
+    assert taught == {"motion", "head"}
+
+
+def test_loss_falls_on_what_is_seen(options: TrainOptions) -> None:
+    plan = (Phase("joint", SIDE, 8, 150, 3e-3),)
+    lines: list[dict[str, float]] = []
+    train(dataclasses.replace(options, plan=plan), lines.append)
+    first, last = lines[0], lines[-1]
+    assert last["loss"] < 0.8 * first["loss"]
+    assert last["mesh"] < first["mesh"]
+
+
+@pytest.mark.parametrize("stop", [2, 3, 5])  # in the first phase, between the phases, in the second
+def test_killed_run_goes_on_as_if_nothing_had_happened(
+    options: TrainOptions, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    options = dataclasses.replace(options, save_every=1)
+    whole = train(dataclasses.replace(options, out=options.out / "whole"))
+    parts = dataclasses.replace(options, out=options.out / "parts")
+    step = trainer._Run._step
+
+    def dying_step(run: trainer._Run, *rest: Any) -> Any:
+        if run.state.step == stop:
+            raise KeyboardInterrupt
+        return step(run, *rest)
+
+    monkeypatch.setattr(trainer._Run, "_step", dying_step)
+    with pytest.raises(KeyboardInterrupt):
+        train(parts)
+    monkeypatch.undo()
+    one, two = load_file(whole), load_file(train(parts))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_weights_say_how_they_were_made(options: TrainOptions) -> None:
+    from pocketportrait.models.weights import read_facts
+
+    path = train(options)
+    assert read_facts(path)["steps"] == "7"
+    assert load_student(path).dims == tiny()
+    log = [json.loads(line) for line in (options.out / LOG).read_text().splitlines()]
+    assert [line["step"] for line in log] == [3, 7]
+
+
+def test_a_checkpoint_of_other_sizes_is_refused(options: TrainOptions) -> None:
+    train(dataclasses.replace(options, plan=PLAN[:1]))
+    with pytest.raises(InputError, match="other sizes than preset 'phone'"):
+        train(dataclasses.replace(options, preset="phone"))
+
+
+def test_data_without_labels_says_which_command_makes_them(
+    data: Path, options: TrainOptions, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="run: pocketportrait label"):
+        train(dataclasses.replace(options, labels=tmp_path / "none"))
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    phase = Phase("joint", SIDE, 4, 1000, 1.0, final=0.1)
+    assert learning_rate(phase, 0) == pytest.approx(0.01)
+    assert learning_rate(phase, 100) > 0.95
+    assert learning_rate(phase, 1000) == pytest.approx(0.1)
