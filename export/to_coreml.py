@@ -1,0 +1,144 @@
+"""A graph of the student as a Core ML `.mlpackage` (an ML program)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from pocketportrait.bundle import place
+from pocketportrait.contract import GraphSpec, TensorSpec
+from pocketportrait.errors import ConverterError
+from pocketportrait.export.converter import converter
+from pocketportrait.export.example import check_module, example_inputs
+
+Io = Literal["tensor", "image"]
+MODEL = Path("Data/com.apple.CoreML/model.mlmodel")
+ITEMS = uuid.UUID(
+    "7c0b6e0a-5b0e-4d51-9a55-1f5f0c2a7d10"
+)  # names the items of every package that we write
+PIXEL = 255.0  # largest value of a pixel in a Core ML image
+
+
+class _PixelsOut(nn.Module):
+    """A graph whose pictures leave as pixels 0..255, as Core ML images want them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        image: torch.Tensor = self.network(*tensors)
+        return image * PIXEL
+
+
+def to_coreml(
+    module: nn.Module, spec: GraphSpec, path: Path, *, precision: str = "fp32", io: Io = "tensor"
+) -> Path:
+    """Write `module` as an ML program for iOS 17 with the names and shapes of its contract.
+
+    Args:
+        module: a graph of the student, in eval mode.
+        spec: its contract.
+        path: `.mlpackage` folder to write or replace.
+        precision: `fp32` or `fp16`: weights and arithmetic; multi-arrays stay float32 either way.
+        io: `tensor`: float32 multi-arrays, NCHW; `image`: pictures are Core ML images.
+
+    Raises:
+        InputError: the module is in training mode, or the precision is unknown.
+        MissingToolError: the `export` extra is not installed.
+        ConverterError: coremltools failed, or wrote another package than asked for.
+
+    """
+    check_module(module, precision)
+    temporary = place.beside(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with converter("coremltools"):
+            _convert(module, spec, precision, io).save(str(temporary))
+            _make_repeatable(temporary)
+            _check_read_back(temporary, spec, io)
+        place.sync(temporary)
+        place.take_place(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return path
+
+
+def _convert(module: nn.Module, spec: GraphSpec, precision: str, io: Io) -> Any:
+    import coremltools as ct  # takes seconds to import
+    import numpy as np
+
+    images_out = io == "image" and any(t.is_image for t in spec.outputs)
+    network = _PixelsOut(module).eval() if images_out else module
+    with torch.no_grad():
+        program = torch.export.export(network, example_inputs(spec)).run_decompositions({})
+
+    def image(tensor: TensorSpec) -> bool:
+        return io == "image" and tensor.is_image
+
+    rgb = ct.colorlayout.RGB
+    inputs = [
+        ct.ImageType(name=t.name, shape=t.shape, scale=1 / PIXEL, color_layout=rgb)
+        if image(t)
+        else ct.TensorType(name=t.name, shape=t.shape, dtype=np.float32)
+        for t in spec.inputs
+    ]
+    outputs = [
+        ct.ImageType(name=t.name, color_layout=rgb)
+        if image(t)
+        else ct.TensorType(name=t.name, dtype=np.float32)
+        for t in spec.outputs
+    ]
+    return ct.convert(
+        program,
+        inputs=inputs,
+        outputs=outputs,
+        convert_to="mlprogram",
+        compute_precision=ct.precision.FLOAT16 if precision == "fp16" else ct.precision.FLOAT32,
+        minimum_deployment_target=ct.target.iOS17,
+        skip_model_load=True,
+    )
+
+
+def _make_repeatable(package: Path) -> None:
+    """Drop date, tool versions and debug tables; give items fixed names and maps a fixed order."""
+    from coremltools.proto import Model_pb2
+
+    for table in package.glob("*debug_handle_mapping.json"):
+        table.unlink()
+    model = package / MODEL
+    spec = Model_pb2.Model()
+    spec.ParseFromString(model.read_bytes())
+    spec.description.metadata.userDefined.clear()
+    model.write_bytes(spec.SerializeToString(deterministic=True))
+    file = package / "Manifest.json"
+    manifest = json.loads(file.read_text())
+    entries = sorted(manifest["itemInfoEntries"].items(), key=lambda item: str(item[1]["path"]))
+    names = {old: str(uuid.uuid5(ITEMS, entry["path"])) for old, entry in entries}
+    manifest["itemInfoEntries"] = {names[old]: entry for old, entry in entries}
+    manifest["rootModelIdentifier"] = names[manifest["rootModelIdentifier"]]
+    file.write_text(json.dumps(manifest, indent=4, sort_keys=True) + "\n")
+
+
+def _check_read_back(package: Path, spec: GraphSpec, io: Io) -> None:
+    from coremltools.proto import FeatureTypes_pb2, Model_pb2
+
+    model = Model_pb2.Model()
+    model.ParseFromString((package / MODEL).read_bytes())
+    float32 = FeatureTypes_pb2.ArrayFeatureType.FLOAT32
+    for side in ("inputs", "outputs"):
+        features = getattr(model.description, side.removesuffix("s"))
+        got = {f.name: f.type.WhichOneof("Type") for f in features}
+        want = {
+            t.name: "imageType" if io == "image" and t.is_image else "multiArrayType"
+            for t in getattr(spec, side)
+        }
+        arrays = [f.type.multiArrayType for f in features if got[f.name] == "multiArrayType"]
+        if got != want or any(a.dataType != float32 for a in arrays):
+            raise ConverterError(f"{spec.name}: want float32 {side} {want}, got {got}")
