@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pocketportrait.bundle import Bundle, Variant
-from pocketportrait.contract import GRAPHS, Array, TensorSpec
+from pocketportrait.bundle import Bundle, TensorModel, Variant
+from pocketportrait.contract import GRAPHS, Array
 from pocketportrait.errors import InputError, MissingToolError, PortraitError
-from pocketportrait.runtime.runner import Runner, open_runner
+from pocketportrait.runtime.contract_runner import ContractRunner
+from pocketportrait.runtime.runner import available_runners, open_runner
 from pocketportrait.validation.checks import Check, Status, VerifyReport
 from pocketportrait.validation.machine import describe_machine
 from pocketportrait.validation.parity import Parity
@@ -46,7 +47,13 @@ class Subject:
         """Return format/precision."""
         return f"{self.format}/{self.precision}"
 
-    def open(self, graph: str) -> Runner:
+    @property
+    def runner_name(self) -> str:
+        """Return the runner that this variant is run with."""
+        usable = [s.name for s in available_runners(self.format) if s.available]
+        return self.runner or next(iter(usable), "")
+
+    def open(self, graph: str) -> ContractRunner:
         """Return a runner of one graph that takes and gives the contract's layout."""
         return open_runner(self.bundle, self.format, self.precision, graph, runner=self.runner)
 
@@ -178,12 +185,17 @@ def _variant(subject: Subject, fresh: Sequence[Sample]) -> Iterator[Check]:
 
 
 def _graph(subject: Subject, graph: str, fresh: Sequence[Sample]) -> Iterator[Check]:
-    check = Check(kind="run", status=Status.FAIL, variant=subject.name, graph=graph)
+    check = Check(
+        kind="run",
+        status=Status.FAIL,
+        variant=subject.name,
+        graph=graph,
+        runner=subject.runner_name,
+    )
+    yield _specs(subject, check)
     try:
         samples = [*golden_samples(subject.bundle, graph), *fresh]
-        with subject.open(graph) as runner:
-            check = check.model_copy(update={"runner": getattr(runner, "name", "")})
-            yield _specs(subject, check, runner)
+        with subject.open(graph) as runner:  # compares the file's tensors with the manifest's
             for sample in samples:
                 yield from _replay(subject, check, runner, sample)
     except MissingToolError as error:
@@ -197,26 +209,43 @@ def _graph(subject: Subject, graph: str, fresh: Sequence[Sample]) -> Iterator[Ch
         )
 
 
-def _specs(subject: Subject, check: Check, runner: Runner) -> Check:
-    """Compare the tensors that the file really has with those of the contract."""
+def _specs(subject: Subject, check: Check) -> Check:
+    """Compare the tensors that the manifest gives the file with those of the contract."""
     spec = subject.bundle.graph_spec(check.graph)
+    declared = subject.variant.graphs[check.graph]
     wrong = [
-        f"{side}: want {_tensors(want)}, got {_tensors(got)}"
+        f"{side}: want {_named(want)}, got {_named(got)}"
         for side, want, got in (
-            ("inputs", spec.inputs, runner.inputs),
-            ("outputs", spec.outputs, runner.outputs),
+            ("inputs", [(t.name, t.shape) for t in spec.inputs], _as_contract(declared.inputs)),
+            ("outputs", [(t.name, t.shape) for t in spec.outputs], _as_contract(declared.outputs)),
         )
-        if _tensors(want) != _tensors(got)
+        if sorted(want) != sorted(got)
     ]
     status = Status.FAIL if wrong else Status.PASS
     return check.model_copy(update={"kind": "specs", "status": status, "message": "; ".join(wrong)})
 
 
-def _tensors(specs: Sequence[TensorSpec]) -> str:
-    return ", ".join(sorted(f"{s.name} {s.dtype} {list(s.shape)}" for s in specs))
+Named = list[tuple[str, tuple[int, ...]]]
 
 
-def _replay(subject: Subject, check: Check, runner: Runner, sample: Sample) -> Iterator[Check]:
+def _as_contract(models: Sequence[TensorModel]) -> Named:
+    """Return names and shapes, channel-first."""
+    found = []
+    for model in models:
+        shape = model.shape
+        if model.layout == "NHWC" and len(shape) == 4:
+            shape = (shape[0], shape[3], shape[1], shape[2])
+        found.append((model.name, shape))
+    return found
+
+
+def _named(tensors: Named) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in sorted(tensors))
+
+
+def _replay(
+    subject: Subject, check: Check, runner: ContractRunner, sample: Sample
+) -> Iterator[Check]:
     kind = "golden" if sample.name.startswith("golden") else "fresh"
     got = runner.infer(dict(sample.feed))
     variant = subject.variant

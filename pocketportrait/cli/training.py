@@ -54,6 +54,10 @@ def train(
         Path | None, typer.Option(help="Decoded frames; out/cache by default.")
     ] = None,
     preset: Annotated[str, typer.Option(help="Sizes of the student: phone or tiny.")] = "phone",
+    plan: Annotated[
+        Path | None,
+        typer.Option(help="Phases as JSON; the plan of the shipped weights by default."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and of the order of pairs.")] = 0,
     minutes: Annotated[
         float | None,
@@ -69,7 +73,7 @@ def train(
     """Train a student from labelled clips; a run that was stopped goes on where it stood."""
     with needs("train"):
         # torch takes seconds to import; `--help` must not pay for it
-        from pocketportrait.distill.trainer import TrainOptions
+        from pocketportrait.distill.plan import TrainOptions, read_plan
         from pocketportrait.distill.trainer import train as train_student
     options = TrainOptions(
         data=data,
@@ -77,6 +81,7 @@ def train(
         labels=labels,
         cache=cache,
         preset=preset,
+        plan=read_plan(plan) if plan else (),
         seed=seed,
         minutes=math.inf if minutes is None else minutes,
         start=start,
