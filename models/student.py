@@ -178,6 +178,20 @@ class Render(nn.Module):
         driving_code: Tensor,
     ) -> Rendered:
         """Render and keep what training looks at. Arguments as in `forward`."""
+        centred, fields, masks = self._paint(
+            features, features_flow, features_skip, source_code, driving_code
+        )
+        return Rendered(centred + GREY, fields, masks)
+
+    def _paint(
+        self,
+        features: Tensor,
+        features_flow: Tensor,
+        features_skip: Tensor,
+        source_code: Tensor,
+        driving_code: Tensor,
+    ) -> Rendered:
+        """Render around zero instead of around grey."""
         codes = torch.cat([source_code, driving_code - source_code], 1)
         e = self.embed(codes)
         fields, masks = self.flow(features_flow, codes, e)
@@ -189,7 +203,7 @@ class Render(nn.Module):
         skip = self.warp_skip(features_skip, half[:, :2]) * half[:, 2:]
         mixed = F.relu(self.mix(torch.cat([x, skip], 1)))
         painted = self.paint(pixel_shuffle(F.relu(self.up_full(mixed))))
-        return Rendered(painted + pixel_shuffle(self.copy(skip)) + GREY, fields, masks)
+        return Rendered(painted + pixel_shuffle(self.copy(skip)), fields, masks)
 
     def forward(
         self,
@@ -212,8 +226,11 @@ class Render(nn.Module):
             image: [B, 3, H, W], RGB 0..1.
 
         """
-        image = self.draw(features, features_flow, features_skip, source_code, driving_code).image
-        return torch.clamp(image, 0, 1)
+        centred = self._paint(
+            features, features_flow, features_skip, source_code, driving_code
+        ).image
+        # the same numbers as a clamp to 0..1, which TFLite makes an op that XNNPACK does not take
+        return torch.clamp(centred, -GREY, GREY) + GREY
 
 
 class Student(nn.Module):
