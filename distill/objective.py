@@ -53,21 +53,24 @@ class Objective(nn.Module):
         self.weights = weights or LossWeights()
         self.register_buffer("mesh_weight", mesh_weight(), persistent=False)
 
-    def forward(self, batch: dict[str, Tensor], side: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and its parts (detached).
+    def forward(
+        self, batch: dict[str, Tensor], side: int
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
+        """Return the loss, its parts (detached), and the picture where one was rendered.
 
         Args:
             batch: from `to_batch`.
             side: pixels at which the renderer is trained; the motion encoder always sees all.
 
         """
-        parts = (
-            self._motion_parts(batch) if self.kind == "motion" else self._joint_parts(batch, side)
-        )
-        total = sum(
-            (getattr(self.weights, name) * value for name, value in parts.items()), torch.zeros(())
-        )
-        return total, {name: value.detach() for name, value in parts.items()}
+        image: Tensor | None = None
+        if self.kind == "motion":
+            parts = self._motion_parts(batch)
+        else:
+            parts, image = self._joint_parts(batch, side)
+        terms = [getattr(self.weights, name) * value for name, value in parts.items()]
+        total = torch.stack(terms).sum()
+        return total, {name: value.detach() for name, value in parts.items()}, image
 
     def _motion_parts(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         clean = torch.cat([batch["photo_jittered"], batch["target_jittered"]])
@@ -100,12 +103,12 @@ class Objective(nn.Module):
         parts["expression"] = (parts["expression"] + again) / 2
         return source, performed, parts
 
-    def _joint_parts(self, batch: dict[str, Tensor], side: int) -> dict[str, Tensor]:
+    def _joint_parts(self, batch: dict[str, Tensor], side: int) -> tuple[dict[str, Tensor], Tensor]:
         source, driving, parts = self.codes(batch)
         photo, target = at_side(batch["photo"], side), at_side(batch["target"], side)
         features, aim, skip = self.student.appearance(photo)
         out = self.student.render.draw(features, aim, skip, source, driving)
-        return parts | self._picture_parts(out, photo, target, batch)
+        return parts | self._picture_parts(out, photo, target, batch), out.image.float()
 
     def _picture_parts(
         self, out: Rendered, photo: Tensor, target: Tensor, batch: dict[str, Tensor]

@@ -15,23 +15,17 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
 from pocketportrait.contract import Array
-from pocketportrait.distill import trainer
 from pocketportrait.distill.clips import Clips
 from pocketportrait.distill.objective import Objective, to_batch
-from pocketportrait.distill.trainer import (
-    LOG,
-    Phase,
-    TrainOptions,
-    build,
-    learning_rate,
-    train,
-)
+from pocketportrait.distill.plan import Phase, TrainOptions, learning_rate, read_plan
+from pocketportrait.distill.stage import Stage, build
+from pocketportrait.distill.trainer import LOG, train
 from pocketportrait.errors import InputError
 from pocketportrait.models.dims import tiny
 from pocketportrait.models.weights import load_student
 
 SIDE, FRAMES = 64, 12
-PLAN = (Phase("motion", SIDE, 4, 3, 1e-3), Phase("joint", SIDE, 4, 4, 1e-3))
+PLAN = (Phase("motion", SIDE, 4, 3, 1e-3), Phase("joint", SIDE, 4, 4, 1e-3, critic=0.1))
 
 
 def write_clip(path: Path, seed: int) -> Array:
@@ -110,7 +104,7 @@ def test_frames_of_a_pair_show_their_landmarks(clips: Clips) -> None:
 def test_joint_loss_reaches_every_weight(clips: Clips) -> None:
     objective = Objective(build(tiny(), SIDE), "joint").train()
     batch = to_batch(clips.draw(4, 0, 0), torch.Generator().manual_seed(0))
-    loss, parts = objective(batch, SIDE)
+    loss, parts, _ = objective(batch, SIDE)
     loss.backward()
     silent = [
         n for n, p in objective.named_parameters() if p.grad is None or not p.grad.abs().sum()
@@ -147,19 +141,27 @@ def test_killed_run_goes_on_as_if_nothing_had_happened(
     options = dataclasses.replace(options, save_every=1)
     whole = train(dataclasses.replace(options, out=options.out / "whole"))
     parts = dataclasses.replace(options, out=options.out / "parts")
-    step = trainer._Run._step
+    step, done = Stage.step, iter(range(stop))
 
-    def dying_step(run: trainer._Run, *rest: Any) -> Any:
-        if run.state.step == stop:
+    def dying_step(stage: Stage, *rest: Any) -> Any:
+        if next(done, None) is None:
             raise KeyboardInterrupt
-        return step(run, *rest)
+        return step(stage, *rest)
 
-    monkeypatch.setattr(trainer._Run, "_step", dying_step)
+    monkeypatch.setattr(Stage, "step", dying_step)
     with pytest.raises(KeyboardInterrupt):
         train(parts)
     monkeypatch.undo()
     one, two = load_file(whole), load_file(train(parts))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_critic_learns_beside_the_student(options: TrainOptions) -> None:
+    lines: list[dict[str, float]] = []
+    train(options, lines.append)
+    assert "critic" not in lines[0]
+    assert lines[-1]["critic"] > 0
+    assert np.isfinite(lines[-1]["deceive"])
 
 
 def test_weights_say_how_they_were_made(options: TrainOptions) -> None:
@@ -190,3 +192,31 @@ def test_learning_rate_warms_up_and_falls() -> None:
     assert learning_rate(phase, 0) == pytest.approx(0.01)
     assert learning_rate(phase, 100) > 0.95
     assert learning_rate(phase, 1000) == pytest.approx(0.1)
+
+
+def test_plan_comes_from_json(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps([dataclasses.asdict(phase) for phase in PLAN]))
+    assert read_plan(path) == PLAN
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "JSON list of phases"),
+        ('[{"kind": "motion"}]', "missing 4 required"),
+        ("[[]]", "want a JSON list"),
+    ],
+)
+def test_plan_that_is_none_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_plan(path)
+
+
+def test_phase_without_steps_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps([dataclasses.asdict(dataclasses.replace(PLAN[0], steps=0))]))
+    with pytest.raises(InputError, match="phase 0: want kind motion or joint"):
+        read_plan(path)

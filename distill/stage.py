@@ -1,0 +1,146 @@
+"""One phase at work: the objective, its optimiser, the moving average and, if asked for, a critic."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pocketportrait.distill.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser
+from pocketportrait.distill.critic import Critic, critic_loss, deceive_loss
+from pocketportrait.distill.objective import Objective, at_side
+from pocketportrait.distill.plan import Phase, learning_rate
+from pocketportrait.errors import InputError
+from pocketportrait.models.dims import StudentDims
+from pocketportrait.models.student import Render, Student
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+STUDENT, CRITIC = "student.", "critic."
+
+
+class Stage:
+    """Everything that learns in one phase; made from a checkpoint and put back into it."""
+
+    def __init__(
+        self,
+        phase: Phase,
+        dims: StudentDims,
+        state: Checkpoint,
+        accelerator: Accelerator,
+        seed: int,
+    ) -> None:
+        """Build the networks, fill them from `state`, and hand them to `accelerator`."""
+        self.phase, self.dims, self.accelerator = phase, dims, accelerator
+        torch.manual_seed(seed)
+        self.objective = Objective(build(dims, phase.side), phase.kind)
+        self.critic = Critic() if phase.critic else None
+        self._fill(state)
+        self.objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective.to(accelerator.device)
+        optimiser = _adam(self.objective, phase.rate)
+        restore_optimiser(optimiser, dict(self.objective.named_parameters()), state.optimiser)
+        self.average = {
+            n: state.average.get(n, v).clone() for n, v in self.objective.state_dict().items()
+        }
+        self.wrapped, self.optimiser = accelerator.prepare(self.objective, optimiser)
+        self.wrapped.train()
+        if self.critic:
+            critic_optimiser = _adam(self.critic, phase.rate)
+            named = {f"{CRITIC}{n}": p for n, p in self.critic.named_parameters()}
+            restore_optimiser(critic_optimiser, named, state.optimiser)
+            self.wrapped_critic, self.critic_optimiser = accelerator.prepare(
+                self.critic, critic_optimiser
+            )
+
+    def _fill(self, state: Checkpoint) -> None:
+        own = {n: v for n, v in state.model.items() if not n.startswith(CRITIC)}
+        if own:
+            unknown = self.objective.load_state_dict(own, strict=False).unexpected_keys
+            assert not unknown, unknown  # the dims of the checkpoint were compared before
+        critic = {n.removeprefix(CRITIC): v for n, v in state.model.items() if n.startswith(CRITIC)}
+        if self.critic and critic:
+            self.critic.load_state_dict(critic)
+
+    def step(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+        """Learn from one batch; `number` is the step of this phase. Returns the parts of the loss.
+
+        Raises:
+            InputError: the loss is not finite.
+
+        """
+        rate = learning_rate(self.phase, number)
+        loss, parts, image = self.wrapped(batch, self.phase.side)
+        if self.critic and image is not None:
+            real = at_side(batch["target"], self.phase.side)
+            parts["deceive"] = deceive_loss(self.wrapped_critic, real, image)
+            loss = loss + self.phase.critic * parts["deceive"]
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"the loss is {float(loss)}; lower the learning rate or check the data"
+            )
+        self._learn(loss, self.wrapped, self.optimiser, rate)
+        if self.critic and image is not None:
+            parts["critic"] = critic_loss(self.wrapped_critic, real, image)
+            self._learn(parts["critic"], self.wrapped_critic, self.critic_optimiser, rate)
+        return {"loss": loss.detach(), **{name: value.detach() for name, value in parts.items()}}
+
+    def _learn(self, loss: Tensor, network: Any, optimiser: Any, rate: float) -> None:
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        optimiser.zero_grad()
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+
+    def follow(self, decay: float) -> None:
+        """Move the average towards the weights as they are now."""
+        for name, value in self.objective.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
+
+    def store(self, state: Checkpoint) -> None:
+        """Put networks, average and optimisers into `state`."""
+        state.model = {n: v.detach().clone() for n, v in self.objective.state_dict().items()}
+        state.average = self.average
+        names: dict[Tensor, str] = {p: n for n, p in self.objective.named_parameters()}
+        state.optimiser = optimiser_tensors(_bare(self.optimiser), names)
+        if self.critic:
+            state.model |= {f"{CRITIC}{n}": v.clone() for n, v in self.critic.state_dict().items()}
+            names = {p: f"{CRITIC}{n}" for n, p in self.critic.named_parameters()}
+            state.optimiser |= optimiser_tensors(_bare(self.critic_optimiser), names)
+
+    def averaged_student(self) -> Student:
+        """Return the moving average as a full-size student in eval mode."""
+        student = build(self.dims, self.dims.side)
+        own = {
+            n.removeprefix(STUDENT): v.cpu()
+            for n, v in self.average.items()
+            if n.startswith(STUDENT)
+        }
+        student.load_state_dict(own)
+        return student.eval()
+
+
+def build(dims: StudentDims, side: int) -> Student:
+    """Return a student whose renderer works at `side`; its motion encoder keeps the full side."""
+    student = Student(dims)
+    if side != dims.side:
+        student.render = Render(dataclasses.replace(dims, side=side))
+    return student
+
+
+def _adam(network: torch.nn.Module, rate: float) -> torch.optim.AdamW:
+    return torch.optim.AdamW(network.parameters(), rate, betas=(0.9, 0.99), weight_decay=1e-3)
+
+
+def _bare(optimiser: Any) -> torch.optim.Optimizer:
+    """Return the optimiser that accelerate wrapped."""
+    bare = getattr(optimiser, "optimizer", optimiser)
+    assert isinstance(bare, torch.optim.Optimizer)
+    return bare
