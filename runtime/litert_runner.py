@@ -1,0 +1,132 @@
+"""TFLite files, run by LiteRT (`ai_edge_litert`) or by its predecessor `tflite_runtime`.
+
+Both give the same `Interpreter`; `PACKAGES` is all that differs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from pocketportrait.contract import Array, TensorSpec
+from pocketportrait.errors import InputError, MissingToolError
+from pocketportrait.runtime.feed import check_feed
+from pocketportrait.runtime.layout import plain_layout
+
+Package = Literal["ai_edge_litert", "tflite_runtime"]
+PACKAGES: dict[Package, str] = {
+    "ai_edge_litert": "ai-edge-litert",
+    "tflite_runtime": "tflite-runtime",
+}
+SIGNATURE = "serving_default"
+
+
+def why_not(package: Package) -> str | None:
+    """Say why a package cannot run files here, or None where it can.
+
+    `tflite_runtime` was built against numpy 1: beside numpy 2 it imports and then kills the process
+    in `Interpreter()`, so that it has to be recognised before.
+    """
+    if importlib.util.find_spec(package) is None:
+        return str(MissingToolError.for_extra(PACKAGES[package], "litert"))
+    if package == "tflite_runtime" and int(np.__version__.split(".")[0]) >= 2:
+        return (
+            f"tflite-runtime needs numpy below 2, and numpy is {np.__version__};"
+            ' run: pip install "pocketportrait[litert]", or give tflite-runtime an environment of its own'
+        )
+    return None
+
+
+class LitertRunner:
+    """Run one `.tflite` file through its signature, whose keys are the tensors' names."""
+
+    def __init__(
+        self, path: Path, *, threads: int | None = None, package: Package = "ai_edge_litert"
+    ) -> None:
+        """Remember the file.
+
+        Args:
+            path: the `.tflite` file.
+            threads: for kernels; None lets the interpreter choose.
+            package: who runs it.
+
+        """
+        self._path, self._threads, self._package = path, threads, package
+        self._run: Any = None
+        self._inputs: tuple[TensorSpec, ...] = ()
+        self._outputs: tuple[TensorSpec, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What the file takes."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What the file gives."""
+        return self._outputs
+
+    def __enter__(self) -> Self:
+        """Load the file.
+
+        Raises:
+            InputError: it is missing, broken, or has no signature.
+            MissingToolError: the package is not installed, or would die beside this numpy.
+
+        """
+        if reason := why_not(self._package):
+            raise MissingToolError(reason)
+        if not self._path.is_file():
+            raise InputError(f"{self._path}: want a .tflite file, got nothing there")
+        module = importlib.import_module(f"{self._package}.interpreter")
+        try:
+            interpreter = module.Interpreter(model_path=str(self._path), num_threads=self._threads)
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{self._path}: want a TFLite model, got one that does not load: {error}"
+            ) from error
+        keys = list(interpreter.get_signature_list())
+        if not keys:
+            raise InputError(f"{self._path}: want a signature that names the tensors, got none")
+        self._run = interpreter.get_signature_runner(SIGNATURE if SIGNATURE in keys else keys[0])
+        self._inputs = _specs(self._run.get_input_details())
+        self._outputs = _specs(self._run.get_output_details())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Free the model."""
+        self._run = None
+
+    def infer(self, feed: Mapping[str, Array]) -> dict[str, Array]:
+        """Run one pass in the file's own layout and types; returns copies.
+
+        Raises:
+            InputError: a tensor is missing or unlike the file's.
+
+        """
+        assert self._run is not None, "enter the runner first"
+        check_feed(self._path.name, self._inputs, feed)
+        values = self._run(**{name: np.ascontiguousarray(value) for name, value in feed.items()})
+        return {name: np.array(value) for name, value in values.items()}
+
+
+def _specs(details: Mapping[str, Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
+    specs = []
+    for name, detail in details.items():
+        shape = tuple(int(size) for size in detail["shape"])
+        dtype = np.dtype(detail["dtype"]).name
+        specs.append(TensorSpec(name, shape, dtype, plain_layout(shape, "NHWC")))
+    return tuple(specs)
