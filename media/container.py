@@ -1,4 +1,4 @@
-"""Opening video files without letting them open anything else."""
+"""What reading and writing videos share: safe opening, and exact colours."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import av.error
 from av.container import InputContainer
+from av.video.reformatter import Interpolation
 
 from pocketportrait.errors import InputError
 
@@ -15,6 +16,14 @@ from pocketportrait.errors import InputError
 READ_FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif,apng,yuv4mpegpipe,"
     "h264,hevc,m4v,mxf,dv,image2,jpeg_pipe,png_pipe,webp_pipe,mp3,wav,flac,aac"
+)
+
+# Between RGB and YUV: without these each way darkens by up to a level and drops colour resolution.
+EXACT = int(
+    Interpolation.BILINEAR
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INP
+    | Interpolation.FULL_CHR_H_INT
 )
 
 

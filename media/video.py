@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from pocketportrait.contract import Array
 from pocketportrait.errors import InputError
-from pocketportrait.media.container import open_container
+from pocketportrait.media.container import EXACT, open_container
 from pocketportrait.media.photo import require_file
 from pocketportrait.media.video_writer import VideoWriter
 
@@ -132,7 +132,9 @@ class VideoReader:
         source = None
         if frame.colorspace == _UNSPECIFIED and frame.height >= _BT709_FROM_PX:
             source = Colorspace.ITU709
-        picture = frame.reformat(width, height, "rgb24", src_colorspace=source).to_ndarray()
+        picture = frame.reformat(
+            width, height, "rgb24", src_colorspace=source, interpolation=EXACT
+        ).to_ndarray()
         return np.ascontiguousarray(np.rot90(picture, self._rotation // 90))
 
 

@@ -21,7 +21,7 @@ from pocketportrait.atomic import replacing
 from pocketportrait.contract import Array
 from pocketportrait.errors import InputError
 from pocketportrait.media.audio import AudioCopy, copy_audio
-from pocketportrait.media.container import open_container
+from pocketportrait.media.container import EXACT, open_container
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 LONGEST_SIDE_PX = 4096  # what H.264 decoders take everywhere
@@ -187,7 +187,10 @@ class VideoWriter:
         even = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(even, "rgb24")
         return frame.reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=EXACT,
         )
 
     def _mux(self, packets: list[Packet[VideoStream]]) -> None:
