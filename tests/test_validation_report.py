@@ -26,10 +26,10 @@ from pocketportrait.bundle import (
 from pocketportrait.contract import GRAPHS, GraphSpec, TensorSpec
 from pocketportrait.validation.checks import Check, Status, VerifyReport, verify_report_schema
 from pocketportrait.validation.junit import write_junit
-from pocketportrait.validation.latency import Latency
+from pocketportrait.validation.latency import FrameLatency, Latency
 from pocketportrait.validation.machine import Machine, describe_machine
 from pocketportrait.validation.parity import Parity
-from pocketportrait.validation.report import FrameLatency, Strip, write_report
+from pocketportrait.validation.report import Strip, write_report
 from pocketportrait.validation.table import print_report
 from pocketportrait.validation.tolerance import Tolerance
 

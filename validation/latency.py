@@ -9,7 +9,12 @@ from typing import Self
 
 import numpy as np
 
+from pocketportrait.bundle import Bundle
+from pocketportrait.contract import GRAPHS, Array
 from pocketportrait.errors import InputError
+from pocketportrait.runtime.contract_runner import ContractRunner
+from pocketportrait.runtime.runner import open_runner
+from pocketportrait.validation.samples import golden_samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,22 @@ class Latency:
         return cls(float(p50_ms), float(p95_ms), warmup, len(timed))
 
 
+@dataclass(frozen=True, slots=True)
+class FrameLatency:
+    """What a driving frame costs in one variant; `appearance` is paid once a photo."""
+
+    variant: str
+    runner: str
+    appearance: Latency
+    motion: Latency
+    render: Latency
+
+    @property
+    def frame_ms(self) -> float:
+        """Return the medians of `motion` and `render` together."""
+        return self.motion.p50_ms + self.render.p50_ms
+
+
 def measure(call: Callable[[], object], *, warmup: int = 5, repeats: int = 30) -> Latency:
     """Time a call with `perf_counter`.
 
@@ -53,3 +74,50 @@ def measure(call: Callable[[], object], *, warmup: int = 5, repeats: int = 30) -
         call()
         durations_ms.append((time.perf_counter() - start) * 1e3)
     return Latency.of(durations_ms, warmup=warmup)
+
+
+def measure_variant(
+    bundle: Bundle,
+    format: str,
+    precision: str,
+    runner: str,
+    *,
+    warmup: int = 5,
+    repeats: int = 30,
+    threads: int | None = None,
+) -> FrameLatency:
+    """Time the three graphs of a variant on their first golden input, as a session calls them.
+
+    Args:
+        bundle: where the files are.
+        format: one of the bundle's formats.
+        precision: the variant's name.
+        runner: the runner's name; an evaluator's times are no device's latency.
+        warmup: passes before the clock counts.
+        repeats: passes that count.
+        threads: None lets the engine choose.
+
+    Raises:
+        InputError: the bundle does not hold the variant, or has no golden vectors.
+        MissingToolError: the runner cannot be used here.
+
+    """
+    found = {}
+    for graph in GRAPHS:
+        sample = next(golden_samples(bundle, graph), None)
+        if sample is None:
+            raise InputError(f"{graph}: want golden vectors to time it on, got none; export again")
+        held = {
+            k: v for k, v in sample.feed.items() if k.startswith("features") or k == "source_code"
+        }
+        feed = {k: v for k, v in sample.feed.items() if k not in held}
+        with open_runner(
+            bundle, format, precision, graph, runner=runner, threads=threads
+        ) as opened:
+            opened.bind(held)  # what belongs to the photo does not change from frame to frame
+
+            def call(opened: ContractRunner = opened, feed: dict[str, Array] = feed) -> object:
+                return opened.infer(feed)
+
+            found[graph] = measure(call, warmup=warmup, repeats=repeats)
+    return FrameLatency(f"{format}/{precision}", runner, **found)

@@ -21,7 +21,7 @@ from pocketportrait import atomic
 from pocketportrait.bundle import Bundle
 from pocketportrait.contract import GRAPHS, Array
 from pocketportrait.validation.checks import Status, VerifyReport
-from pocketportrait.validation.latency import Latency
+from pocketportrait.validation.latency import FrameLatency
 from pocketportrait.validation.table import figure, gate
 
 THUMB_PX, WEBP_QUALITY = 128, 88
@@ -37,22 +37,6 @@ class Strip:
     photo: Array  # uint8 [H, W, 3]
     drivers: Sequence[Array]
     outputs: Sequence[Array]
-
-
-@dataclass(frozen=True, slots=True)
-class FrameLatency:
-    """What a driving frame costs in one variant; `appearance` is paid once a photo."""
-
-    variant: str
-    runner: str
-    appearance: Latency
-    motion: Latency
-    render: Latency
-
-    @property
-    def frame_ms(self) -> float:
-        """Return the medians of `motion` and `render` together."""
-        return self.motion.p50_ms + self.render.p50_ms
 
 
 def write_report(

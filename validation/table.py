@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from pocketportrait.validation.checks import Check, Status, VerifyReport
 
+LEAST_COLUMNS = 100  # of a log, which has no width of its own
 STYLES = {
     Status.PASS: "green",
     Status.WARN: "yellow",
@@ -17,8 +19,9 @@ STYLES = {
 }
 
 
-def print_report(report: VerifyReport, console: Console) -> None:
+def print_report(report: VerifyReport, console: Console | None = None) -> None:
     """Print the worst parity of every output, then what failed, was skipped or is doubtful, then a sum."""
+    console = console or _standard_output()
     console.print(_parity_table(report))
     for check in report.of(Status.FAIL, Status.WARN, Status.SKIP):
         style = STYLES[check.status]
@@ -32,10 +35,16 @@ def print_report(report: VerifyReport, console: Console) -> None:
     )
 
 
+def _standard_output() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=LEAST_COLUMNS)
+
+
 def _parity_table(report: VerifyReport) -> Table:
-    table = Table(title=f"Parity of {report.bundle}, worst of all samples", title_justify="left")
-    for name, justify in (("variant", "left"), ("graph", "left"), ("output", "left")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    title = f"Parity of {report.bundle}, worst of all samples"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("variant", "graph", "output"):
+        table.add_column(name, no_wrap=True)
     for name in ("max abs", "PSNR dB", "cosine", "gate"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")

@@ -40,8 +40,6 @@ def verify(
 ) -> None:
     """Check hashes, tensor specs and parity of every file of a bundle; exit 1 if any fails."""
     # the engines take seconds to import; `--help` must not pay for them
-    from rich.console import Console
-
     from pocketportrait.bundle import Bundle
     from pocketportrait.validation.junit import write_junit
     from pocketportrait.validation.table import print_report
@@ -51,7 +49,7 @@ def verify(
         report = verify_bundle(
             opened, formats=format, precisions=precision, runner=runner, tell=tell
         )
-    print_report(report, Console())
+    print_report(report)
     if json:
         report.to_json(json)
     if junit:

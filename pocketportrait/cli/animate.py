@@ -1,0 +1,92 @@
+"""`pocketportrait animate`."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pocketportrait.cli.app import app
+from pocketportrait.cli.progress import counted
+
+
+class MotionKind(enum.StrEnum):
+    """How the driver's motion is transferred."""
+
+    RELATIVE = "relative"
+    ABSOLUTE = "absolute"
+
+
+@app.command()
+def animate(
+    photo: Annotated[
+        Path | None, typer.Argument(help="A photo with a face; a sample by default.")
+    ] = None,
+    driving: Annotated[
+        Path | None, typer.Argument(help="A video with a face; a sample by default.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The video to write.")] = Path(
+        "out/animation.mp4"
+    ),
+    bundle: Annotated[
+        Path | None, typer.Option(help="A bundle: a folder or .zip; the shipped one by default.")
+    ] = None,
+    format: Annotated[str, typer.Option("--format", "-f", help="onnx, tflite or coreml.")] = "onnx",
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", "-p", help="A variant's name; fp32 where the bundle has it."),
+    ] = None,
+    motion: Annotated[
+        MotionKind,
+        typer.Option(
+            help="relative: how the driver moves from its first frame on; absolute: where it is."
+        ),
+    ] = MotionKind.RELATIVE,
+    full_frame: Annotated[
+        bool, typer.Option("--full-frame", help="Paste the face back into the whole photo.")
+    ] = False,
+    no_crop: Annotated[
+        bool, typer.Option("--no-crop", help="Photo and video are cropped and framed already.")
+    ] = False,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Keep every pixel; large files.")
+    ] = False,
+    runner: Annotated[
+        str | None, typer.Option(help="Run with this runner, such as tflite-runtime.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads; the engine chooses by default.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Write what was done as JSON here.")
+    ] = None,
+) -> None:
+    """Let a photo perform a driving video, through the exported files of a bundle."""
+    # engines and video libraries take a while to import; `--help` must not pay for them
+    from pocketportrait.runtime.animation import AnimationOptions
+    from pocketportrait.runtime.animation import animate as animate_files
+
+    options = AnimationOptions(
+        bundle=bundle,
+        format=format,
+        precision=precision,
+        motion=motion.value,
+        crop=not no_crop,
+        full_frame=full_frame,
+        lossless=lossless,
+        threads=threads,
+        runner=runner,
+    )
+    with counted("animate") as tell:
+        report = animate_files(photo, driving, out, options, progress=tell)
+    for warning in report.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    speed = "evaluated, so not timed" if report.emulated else f"{report.frame_ms:.1f} ms a frame"
+    typer.echo(
+        f"{report.frames} frames in {report.seconds:.1f} s: {report.variant}, {report.runner}, {speed}"
+    )
+    typer.echo(f"video: {out}")
+    if json:
+        report.to_json(json)
