@@ -22,14 +22,12 @@ SIDE_PX = 256  # what the graphs take
 # Framing, in sides of the landmark box.
 SCALE = 1.9
 LARGEST_SCALE = 3.2  # how far a moving head may enlarge the crop of a video
-TIGHTEST_SCALE = (
-    1.35  # how far a small picture may narrow it: 1 % of the training clips are tighter
-)
+TIGHTEST_SCALE = 1.35  # how far a small picture may narrow it; 1 % of the clips are tighter
 RAISE = 0.08  # how far the crop's centre stands above the face's
 HEAD_MARGIN = 0.12  # what the training clips keep free around a moving head
 
 # How far a crop may move to stay inside the picture, in its own sides; beyond that it looks over the
-# border. 98 % of the training photos have the face within this of its place.
+# border. 96 % of the training photos have the face within this of its place.
 LARGEST_SHIFT = 0.08
 
 # From CenterFace's box to the landmark box, in sides of CenterFace's: medians over 200 training
