@@ -143,7 +143,7 @@ def shift_half_a_pixel(student: Student) -> str:
             shifted: Tensor = self.warp(f, fields + 0.5)
             return shifted
 
-    student.render.warp = Shifted(student.render.warp)  # type: ignore[assignment]
+    student.render.warp = Shifted(student.render.warp).eval()  # type: ignore[assignment]
     return "render"
 
 

@@ -81,8 +81,13 @@ def _facts(bundle: Bundle, report: VerifyReport) -> str:
     facts = {**manifest.model, "licence": manifest.licence}
     facts["tools"] = ", ".join(f"{name} {version}" for name, version in manifest.tools.items())
     facts["engines here"] = ", ".join(f"{n} {v}" for n, v in report.machine.engines.items())
-    rows = (f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in facts.items() if v)
+    rows = (f"<dt>{escape(k)}</dt><dd>{escape(_plain(v))}</dd>" for k, v in facts.items() if v)
     return f"<dl>{''.join(rows)}</dl>"
+
+
+def _plain(value: str) -> str:
+    """Return a value as text; JSON loses its quotes and braces."""
+    return value[1:-1].replace('"', "") if value.startswith("{") else value
 
 
 def _sizes(bundle: Bundle) -> str:

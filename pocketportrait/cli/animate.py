@@ -19,49 +19,50 @@ class MotionKind(enum.StrEnum):
     ABSOLUTE = "absolute"
 
 
+Photo = Annotated[Path | None, typer.Argument(help="A photo with a face; a sample by default.")]
+Driving = Annotated[Path | None, typer.Argument(help="A video with a face; a sample by default.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The video to write.")]
+BundlePath = Annotated[
+    Path | None, typer.Option(help="A folder or .zip; the shipped bundle by default.")
+]
+Format = Annotated[str, typer.Option("--format", "-f", help="onnx, tflite or coreml.")]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", "-p", help="A variant's name; fp32 where the bundle has it."),
+]
+Motion = Annotated[
+    MotionKind,
+    typer.Option(
+        help="relative: how the driver moves from its first frame on; absolute: where it is."
+    ),
+]
+FullFrame = Annotated[
+    bool, typer.Option("--full-frame", help="Paste the face into the whole photo.")
+]
+NoCrop = Annotated[bool, typer.Option("--no-crop", help="Photo and video are framed already.")]
+Lossless = Annotated[bool, typer.Option("--lossless", help="Keep every pixel; large files.")]
+RunnerName = Annotated[
+    str | None, typer.Option(help="Run with this runner, such as tflite-runtime.")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads; the engine chooses by default.")]
+JsonPath = Annotated[Path | None, typer.Option("--json", help="Write what was done as JSON here.")]
+
+
 @app.command()
 def animate(
-    photo: Annotated[
-        Path | None, typer.Argument(help="A photo with a face; a sample by default.")
-    ] = None,
-    driving: Annotated[
-        Path | None, typer.Argument(help="A video with a face; a sample by default.")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The video to write.")] = Path(
-        "out/animation.mp4"
-    ),
-    bundle: Annotated[
-        Path | None, typer.Option(help="A bundle: a folder or .zip; the shipped one by default.")
-    ] = None,
-    format: Annotated[str, typer.Option("--format", "-f", help="onnx, tflite or coreml.")] = "onnx",
-    precision: Annotated[
-        str | None,
-        typer.Option("--precision", "-p", help="A variant's name; fp32 where the bundle has it."),
-    ] = None,
-    motion: Annotated[
-        MotionKind,
-        typer.Option(
-            help="relative: how the driver moves from its first frame on; absolute: where it is."
-        ),
-    ] = MotionKind.RELATIVE,
-    full_frame: Annotated[
-        bool, typer.Option("--full-frame", help="Paste the face back into the whole photo.")
-    ] = False,
-    no_crop: Annotated[
-        bool, typer.Option("--no-crop", help="Photo and video are cropped and framed already.")
-    ] = False,
-    lossless: Annotated[
-        bool, typer.Option("--lossless", help="Keep every pixel; large files.")
-    ] = False,
-    runner: Annotated[
-        str | None, typer.Option(help="Run with this runner, such as tflite-runtime.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads; the engine chooses by default.")
-    ] = None,
-    json: Annotated[
-        Path | None, typer.Option("--json", help="Write what was done as JSON here.")
-    ] = None,
+    photo: Photo = None,
+    driving: Driving = None,
+    out: Out = Path("out/animation.mp4"),
+    bundle: BundlePath = None,
+    format: Format = "onnx",
+    precision: Precision = None,
+    motion: Motion = MotionKind.RELATIVE,
+    full_frame: FullFrame = False,
+    no_crop: NoCrop = False,
+    lossless: Lossless = False,
+    runner: RunnerName = None,
+    threads: Threads = None,
+    json: JsonPath = None,
 ) -> None:
     """Let a photo perform a driving video, through the exported files of a bundle."""
     # engines and video libraries take a while to import; `--help` must not pay for them

@@ -12,6 +12,23 @@ import typer
 from pocketportrait.cli.app import app
 from pocketportrait.cli.extras import needs
 
+Data = Annotated[Path, typer.Option(help="A folder with clips/, labelled.")]
+Out = Annotated[Path, typer.Option(help="Where checkpoint, weights, log and sheets go.")]
+Labels = Annotated[Path | None, typer.Option(help="DATA/labels by default.")]
+Cache = Annotated[Path | None, typer.Option(help="Decoded frames; out/cache by default.")]
+Preset = Annotated[str, typer.Option(help="Sizes of the student: phone or tiny.")]
+Plan = Annotated[
+    Path | None, typer.Option(help="Phases as JSON; the plan of the shipped weights by default.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of weights and of the order of pairs.")]
+Minutes = Annotated[
+    float | None, typer.Option(min=0, help="Stop after this long; the same command goes on later.")
+]
+Start = Annotated[Path | None, typer.Option(help="Weights to begin with.")]
+Monitor = Annotated[Path | None, typer.Option(help="Another labelled folder to watch figures on.")]
+MonitorLabels = Annotated[Path | None, typer.Option(help="MONITOR/labels by default.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
+
 
 @app.command()
 def label(
@@ -45,30 +62,18 @@ def label(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Option(help="A folder with clips/, labelled.")],
-    out: Annotated[Path, typer.Option(help="Where checkpoint, weights, log and sheets go.")] = Path(
-        "out/train"
-    ),
-    labels: Annotated[Path | None, typer.Option(help="DATA/labels by default.")] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Decoded frames; out/cache by default.")
-    ] = None,
-    preset: Annotated[str, typer.Option(help="Sizes of the student: phone or tiny.")] = "phone",
-    plan: Annotated[
-        Path | None,
-        typer.Option(help="Phases as JSON; the plan of the shipped weights by default."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of weights and of the order of pairs.")] = 0,
-    minutes: Annotated[
-        float | None,
-        typer.Option(min=0, help="Stop after this long; the same command goes on later."),
-    ] = None,
-    start: Annotated[Path | None, typer.Option(help="Weights to begin with.")] = None,
-    monitor: Annotated[
-        Path | None, typer.Option(help="Another labelled folder to watch figures on.")
-    ] = None,
-    monitor_labels: Annotated[Path | None, typer.Option(help="MONITOR/labels by default.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    data: Data,
+    out: Out = Path("out/train"),
+    labels: Labels = None,
+    cache: Cache = None,
+    preset: Preset = "phone",
+    plan: Plan = None,
+    seed: Seed = 0,
+    minutes: Minutes = None,
+    start: Start = None,
+    monitor: Monitor = None,
+    monitor_labels: MonitorLabels = None,
+    threads: Threads = None,
 ) -> None:
     """Train a student from labelled clips; a run that was stopped goes on where it stood."""
     with needs("train"):
