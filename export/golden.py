@@ -37,6 +37,8 @@ def golden_vectors(student: Student, pair: Pair) -> dict[str, dict[str, Array]]:
     photo, frame = (
         _to_nchw(name, picture) for name, picture in zip(("photo", "frame"), pair, strict=True)
     )
+    specs["appearance"].check_feed({"photo": photo.numpy()})
+    specs["motion"].check_feed({"frame": frame.numpy()})
     with torch.inference_mode(), _one_thread():
         features = student.appearance(photo)
         source_code, driving_code = student.motion(photo), student.motion(frame)

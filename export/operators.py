@@ -70,3 +70,38 @@ def _of_coreml(path: Path) -> Operators:
             counts.update(o.type for o in block.operations if o.type != "const")
             ranks += [v.type.tensorType.rank for o in block.operations for v in o.outputs]
     return Operators(dict(counts), max(ranks))
+
+
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """What XNNPACK, LiteRT's engine on every CPU, took of a `.tflite` file."""
+
+    nodes: int  # in the file
+    partitions: int  # pieces that XNNPACK runs; each border between pieces costs a copy
+    whole: bool  # one piece that takes the file's inputs and constants and gives its outputs
+
+
+def delegation_of(path: Path) -> Delegation:
+    """Load a `.tflite` file as a phone would and read what its delegate took.
+
+    Raises:
+        MissingToolError: the `export` extra is not installed.
+        ConverterError: the file cannot be loaded.
+
+    """
+    with converter("ai-edge-litert"):
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_path=str(path), num_threads=1)
+        interpreter.allocate_tensors()
+        operators = interpreter._get_ops_details()
+        pieces = [o for o in operators if o["op_name"] == "DELEGATE"]
+        nodes = [o for o in operators if o["op_name"] != "DELEGATE"]
+        outputs = {d["index"] for d in interpreter.get_output_details()}
+    made = {int(i) for o in nodes for i in o["outputs"]}
+    whole = (
+        len(pieces) == 1
+        and set(map(int, pieces[0]["outputs"])) == outputs
+        and made.isdisjoint(map(int, pieces[0]["inputs"]))
+    )
+    return Delegation(len(nodes), len(pieces), whole)
