@@ -104,7 +104,7 @@ def _to_coreml(spec: TensorSpec, value: Array) -> Any:
         return value
     from PIL import Image  # pictures go in and come out as PIL's
 
-    return Image.fromarray(np.ascontiguousarray(value[0]), "RGB")
+    return Image.fromarray(np.ascontiguousarray(value[0]))
 
 
 def _from_coreml(spec: TensorSpec, value: Any) -> Array:
