@@ -20,7 +20,12 @@ from pocketportrait.distill.losses import (
     smoothness_loss,
     ssim_loss,
 )
-from pocketportrait.distill.targets import LabelHead, expression_loss, pose_loss
+from pocketportrait.distill.targets import (
+    LabelHead,
+    expression_loss,
+    independence_loss,
+    pose_loss,
+)
 from pocketportrait.models.student import Rendered, Student
 from pocketportrait.models.warp import warp_twin
 
@@ -35,8 +40,9 @@ class LossWeights:
     ssim: float = 0.3
     warped: float = 0.5
     mesh: float = 1.0  # a pixel at 1/8 of the side
-    pose: float = 0.3
-    expression: float = 0.3
+    pose: float = 2.0
+    expression: float = 1.0
+    independence: float = 1.0
     smooth: float = 0.005
 
 
@@ -91,7 +97,10 @@ class Objective(nn.Module):
         frames = [batch["photo_jittered"], batch["target_jittered"], batch["target_moved"]]
         source, driving, moved = self.student.motion(torch.cat(frames)).float().chunk(3)
         parts = self._label_parts(torch.cat([source, driving]), batch)
-        performed = torch.cat([driving[:, : len(POSE)], moved[:, len(POSE) :]], 1)
+        # the pose slice learns from labels alone: a renderer that could bend it would
+        pose, expression = slice(None, len(POSE)), slice(len(POSE), None)
+        performed = torch.cat([driving[:, pose].detach(), moved[:, expression]], 1)
+        source = torch.cat([source[:, pose].detach(), source[:, expression]], 1)
         half = len(source)
         again = expression_loss(
             self.head,
@@ -101,6 +110,7 @@ class Objective(nn.Module):
             batch["has_shape"][half:],
         )
         parts["expression"] = (parts["expression"] + again) / 2
+        parts["independence"] = independence_loss(moved[:, expression], batch["pose"][half:])
         return source, performed, parts
 
     def _joint_parts(self, batch: dict[str, Tensor], side: int) -> tuple[dict[str, Tensor], Tensor]:

@@ -106,3 +106,16 @@ def expression_loss(
     blend_error = F.smooth_l1_loss(blend, blendshapes_BN)
     shape_error = F.smooth_l1_loss(shape, shape_BM, reduction="none").mean(1)
     return blend_error + (shape_error * has_shape_B).mean()
+
+
+def independence_loss(expression_BE: Tensor, pose_B6: Tensor) -> Tensor:
+    """Return the mean squared correlation, over the batch, of expression values with head pose.
+
+    Its floor is 1 / B by chance. Without it the expression slice repeats yaw and pitch, which no
+    change of the frame can hide, and the pose slice would not steer.
+    """
+    expression = expression_BE - expression_BE.mean(0)
+    pose = pose_B6 - pose_B6.mean(0)
+    expression = expression / (expression.square().mean(0) + 1e-4).sqrt()
+    pose = pose / (pose.square().mean(0) + 1e-4).sqrt()
+    return (expression.T @ pose / len(pose)).square().mean()

@@ -13,7 +13,13 @@ from pocketportrait.distill.losses import (
     smoothness_loss,
     ssim_loss,
 )
-from pocketportrait.distill.targets import Targets, mirrored_blendshapes, mirrored_pose, rotate
+from pocketportrait.distill.targets import (
+    Targets,
+    independence_loss,
+    mirrored_blendshapes,
+    mirrored_pose,
+    rotate,
+)
 
 SIDE = 32
 
@@ -111,3 +117,10 @@ def test_mirroring_twice_is_nothing() -> None:
     assert np.array_equal(mirrored_blendshapes(mirrored_blendshapes(scores)), scores)
     assert np.array_equal(mirrored_pose(mirrored_pose(pose)), pose)
     assert mirrored_blendshapes(scores)[9] == scores[10]  # eyeBlinkLeft, eyeBlinkRight
+
+
+def test_expression_that_repeats_the_pose_costs() -> None:
+    rng = torch.Generator().manual_seed(0)
+    pose, other = torch.randn(400, 6, generator=rng), torch.randn(400, 10, generator=rng)
+    assert independence_loss(other, pose) < 0.01
+    assert independence_loss(pose.repeat(1, 2), pose) > 0.15

@@ -110,7 +110,16 @@ def test_joint_loss_reaches_every_weight(clips: Clips) -> None:
         n for n, p in objective.named_parameters() if p.grad is None or not p.grad.abs().sum()
     ]
     assert not silent
-    assert set(parts) == {"pose", "expression", "picture", "ssim", "warped", "mesh", "smooth"}
+    assert set(parts) == {
+        "pose",
+        "expression",
+        "independence",
+        "picture",
+        "ssim",
+        "warped",
+        "mesh",
+        "smooth",
+    }
 
 
 def test_motion_phase_teaches_the_motion_encoder_only(clips: Clips) -> None:
