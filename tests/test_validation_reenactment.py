@@ -23,12 +23,12 @@ def test_a_ratio_is_that_of_the_means_not_a_mean_of_ratios() -> None:
 
 def test_repeating_the_photo_passes_nothing() -> None:
     gates = reenactment_gates([row(1.0, corr_jaw=0.0, corr_blink=0.0, corr_yaw=0.0)])
-    assert [g.passed for g in gates] == [False] * 6
+    assert [g.passed for g in gates] == [False] * 6 + [True]
 
 
 def test_a_good_student_passes_every_gate() -> None:
     gates = reenactment_gates([row(0.3, corr_jaw=0.9, corr_blink=0.8, corr_yaw=0.95)] * 3)
-    assert [g.passed for g in gates] == [True] * 6
+    assert [g.passed for g in gates] == [True] * 7
     assert other_figures([row(0.3)])["apd_deg_ratio"] == pytest.approx(0.3)
 
 
@@ -39,13 +39,20 @@ def test_correlations_are_medians_over_the_clips_that_have_them() -> None:
 
 
 def test_a_correlation_that_no_clip_has_is_a_failed_gate() -> None:
-    yaw = reenactment_gates([row(0.3)])[-1]
+    yaw = next(g for g in reenactment_gates([row(0.3)]) if g.figure == "corr_yaw median")
     assert (yaw.value, yaw.clips, yaw.passed) == (0.0, 0, False)
 
 
 def test_clips_without_faces_are_refused() -> None:
     with pytest.raises(InputError, match="want clips with l1, got 1 clips without"):
         ratio_to_repeating([{"missing": 1.0}], "l1")
+
+
+def test_losing_the_face_does_not_pass_for_skill() -> None:
+    lost = row(0.3, missing=0.9)
+    assert not reenactment_gates([lost])[-1].passed
+    del lost["akd_px"]  # a clip without a single face in the output
+    assert ratio_to_repeating([lost, row(0.3)], "akd_px") == pytest.approx(0.3)
 
 
 def test_a_gate_reads_as_one_line() -> None:

@@ -176,7 +176,7 @@ def write_graph(student: Student, graph: str, format: str, precision: str, path:
 CASES = [
     pytest.param(*variant, fault, marks=[] if variant == ("onnx", "fp32") else pytest.mark.slow)
     for variant in VARIANTS
-    for fault in FAULTS
+    for fault in (FAULTS if variant[1] == "fp32" else ["sign"])  # half precision has one other gate
 ]
 
 

@@ -14,9 +14,11 @@ from typing import Any
 from pocketportrait.errors import InputError
 
 RATIO_LIMITS = {"l1": 0.70, "akd_px": 0.32, "aed": 0.95}
+# Landmark figures know only frames where the output has a face: losing the face must not pass for skill.
+MISSING_LIMIT = 0.05
 CORRELATION_LIMITS = {"corr_jaw": 0.70, "corr_blink": 0.50, "corr_yaw": 0.85}
 SHOWN_RATIOS = ("apd_deg",)
-SHOWN_MEANS = ("csim", "flicker", "psnr_db", "ssim", "missing")
+SHOWN_MEANS = ("csim", "flicker", "psnr_db", "ssim")
 
 Row = Mapping[str, Any]
 
@@ -44,13 +46,14 @@ class Gate:
 
 
 def ratio_to_repeating(rows: Sequence[Row], figure: str) -> float:
-    """Return mean(figure) / mean(figure of "repeat the photo") over the clips that have it.
+    """Return mean(figure) / mean(figure of "repeat the photo") over the clips that have both.
 
     Raises:
         InputError: no clip has the figure.
 
     """
-    return _mean(rows, figure) / _mean(rows, f"{figure}_static")
+    both = [row for row in rows if figure in row and f"{figure}_static" in row]
+    return _mean(both, figure) / _mean(both, f"{figure}_static")
 
 
 def reenactment_gates(rows: Sequence[Row]) -> tuple[Gate, ...]:
@@ -63,6 +66,8 @@ def reenactment_gates(rows: Sequence[Row]) -> tuple[Gate, ...]:
         values = [row[name] for row in rows if name in row]
         median = statistics.median(values) if values else 0.0
         gates.append(Gate(f"{name} median", median, bound, False, len(values)))
+    missing = _mean(rows, "missing")
+    gates.append(Gate("frames without face", missing, MISSING_LIMIT, True, _count(rows, "missing")))
     return tuple(gates)
 
 
