@@ -44,7 +44,7 @@ def test_a_correlation_that_no_clip_has_is_a_failed_gate() -> None:
 
 
 def test_clips_without_faces_are_refused() -> None:
-    with pytest.raises(InputError, match="want clips with l1, got 1 clips without"):
+    with pytest.raises(InputError, match="want clips with l1, got none of them"):
         ratio_to_repeating([{"missing": 1.0}], "l1")
 
 

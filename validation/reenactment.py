@@ -84,7 +84,5 @@ def _count(rows: Sequence[Row], figure: str) -> int:
 def _mean(rows: Sequence[Row], figure: str) -> float:
     values = [float(row[figure]) for row in rows if figure in row]
     if not values:
-        raise InputError(
-            f"scores: want clips with {figure}, got {len(rows)} clips without; were faces found?"
-        )
+        raise InputError(f"scores: want clips with {figure}, got none of them; were faces found?")
     return statistics.fmean(values)
