@@ -58,6 +58,7 @@ def export_bundle(
     formats: Sequence[str] = FORMATS,
     precisions: Sequence[str] = STANDARD_PRECISIONS,
     coreml_io: Io = "tensor",
+    exact: bool = True,
     model_card: Path | None = None,
     licence: str = "Apache-2.0",
     facts: Mapping[str, str] | None = None,
@@ -75,6 +76,7 @@ def export_bundle(
         formats: some of `onnx`, `tflite`, `coreml`.
         precisions: some of `fp32`, `fp16`.
         coreml_io: `image` makes the pictures of Core ML files Core ML images.
+        exact: put float64 outputs into the golden vectors too, to measure float32's own noise by.
         model_card: Markdown file to put in as `MODEL_CARD.md`.
         licence: SPDX name of the weights' licence.
         facts: what is known of the model, for the manifest; the sizes are added.
@@ -102,7 +104,7 @@ def export_bundle(
                 )
                 writer.add_variant(format, precision, variant)
         progress("golden vectors")
-        golden = write_golden(student, pairs, writer.folder)
+        golden = write_golden(student, pairs, writer.folder, exact=exact)
         if model_card is not None:
             shutil.copyfile(model_card, writer.folder / MODEL_CARD)
         writer.finish(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -10,9 +11,10 @@ import warnings
 from collections.abc import Iterator
 from typing import IO
 
-from pocketportrait.errors import ConverterError, MissingToolError, PortraitError
+from pocketportrait.errors import ConverterError, InputError, MissingToolError, PortraitError
 
 EXTRA = "export"
+NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 QUOTED_LINES = 5  # of what a converter printed before it failed
 
 
@@ -27,6 +29,7 @@ def converter(name: str) -> Iterator[None]:
         name: what the converter calls itself.
 
     Raises:
+        InputError: the disk is full or read only.
         MissingToolError: a package is not installed.
         ConverterError: it failed; the message quotes it.
 
@@ -42,6 +45,10 @@ def converter(name: str) -> Iterator[None]:
             package = (error.name or str(error)).partition(".")[0]
             raise MissingToolError.for_extra(package, EXTRA) from error
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in NO_PLACE:
+                raise InputError(
+                    f"{name}: want a writable place, got: {error.strerror}; nothing was written"
+                ) from error
             said.seek(0)
             words = said.read().decode(errors="replace").split("\n")
             last = [line.strip() for line in words if line.strip()][-QUOTED_LINES:]

@@ -22,12 +22,18 @@ Pair = tuple[Array, Array]  # photo and driving frame, [side, side, 3], float32,
 FLOAT64 = ".float64"
 
 
-def golden_vectors(student: Student, pair: Pair) -> dict[str, dict[str, Array]]:
+def golden_vectors(
+    student: Student, pair: Pair, *, exact: bool = True
+) -> dict[str, dict[str, Array]]:
     """Run all three graphs on one photo and one frame.
 
+    Args:
+        student: in eval mode.
+        pair: photo and frame.
+        exact: add each output again as `<name>.float64`, computed in float64 from the same inputs.
+
     Returns:
-        By graph: inputs and outputs by name, NCHW float32, and each output again as
-        `<name>.float64`, computed in float64 from the same inputs.
+        By graph: inputs and outputs by name, NCHW float32.
 
     Raises:
         InputError: a picture does not fit the student, or both give the same code.
@@ -49,17 +55,26 @@ def golden_vectors(student: Student, pair: Pair) -> dict[str, dict[str, Array]]:
             "motion": (frame,),
             "render": (*features, source_code, driving_code),
         }
-        exact = copy.deepcopy(student).double()
-        return {
-            name: _vectors(specs[name], getattr(student, name), getattr(exact, name), feed)
-            for name, feed in feeds.items()
-        }
+        vectors = {n: _vectors(specs[n], getattr(student, n), feed) for n, feed in feeds.items()}
+        if exact:
+            wide = copy.deepcopy(student).double()
+            for name, feed in feeds.items():
+                vectors[name] |= _exact_outputs(specs[name], getattr(wide, name), feed)
+    return vectors
 
 
 def write_golden(
-    student: Student, pairs: Sequence[Pair], folder: Path
+    student: Student, pairs: Sequence[Pair], folder: Path, *, exact: bool = True
 ) -> dict[str, tuple[str, ...]]:
     """Write `golden/<graph>-<n>.safetensors` under `folder` for every pair.
+
+    A photo that several pairs share is encoded once.
+
+    Args:
+        student: in eval mode.
+        pairs: photos and frames.
+        folder: where `golden/` goes.
+        exact: add float64 outputs to the first pair's files; they double their size.
 
     Returns:
         By graph: the paths, relative to `folder`.
@@ -69,26 +84,37 @@ def write_golden(
 
     """
     paths: dict[str, list[str]] = {}
+    photos: set[bytes] = set()
     for index, pair in enumerate(pairs):
-        for graph, tensors in golden_vectors(student, pair).items():
+        vectors = golden_vectors(student, pair, exact=exact and index == 0)
+        if (photo := pair[0].tobytes()) in photos:
+            del vectors["appearance"]
+        photos.add(photo)
+        for graph, tensors in vectors.items():
             path = f"golden/{graph}-{index}.safetensors"
             atomic.write_bytes(folder / path, save(tensors))
             paths.setdefault(graph, []).append(path)
     return {graph: tuple(found) for graph, found in paths.items()}
 
 
-def _vectors(
-    spec: GraphSpec, graph: torch.nn.Module, exact: torch.nn.Module, feed: tuple[Tensor, ...]
+def _vectors(spec: GraphSpec, graph: torch.nn.Module, feed: tuple[Tensor, ...]) -> dict[str, Array]:
+    inputs = {
+        t.name: np.ascontiguousarray(v.numpy()) for t, v in zip(spec.inputs, feed, strict=True)
+    }
+    spec.check_feed(inputs)
+    outputs = zip(spec.outputs, _as_tuple(graph(*feed)), strict=True)
+    return inputs | {t.name: np.ascontiguousarray(value.numpy()) for t, value in outputs}
+
+
+def _exact_outputs(
+    spec: GraphSpec, wide: torch.nn.Module, feed: tuple[Tensor, ...]
 ) -> dict[str, Array]:
-    tensors = {t.name: value for t, value in zip(spec.inputs, feed, strict=True)}
-    spec.check_feed({name: value.numpy() for name, value in tensors.items()})
-    outputs = _as_tuple(graph(*feed))
-    exact_outputs = _as_tuple(exact(*(value.double() for value in feed)))
-    for tensor, output, exact_output in zip(spec.outputs, outputs, exact_outputs, strict=True):
-        assert exact_output.dtype == torch.float64
-        tensors[tensor.name] = output
-        tensors[tensor.name + FLOAT64] = exact_output
-    return {name: np.ascontiguousarray(value.numpy()) for name, value in tensors.items()}
+    outputs = _as_tuple(wide(*(value.double() for value in feed)))
+    assert all(value.dtype == torch.float64 for value in outputs)
+    return {
+        t.name + FLOAT64: np.ascontiguousarray(value.numpy())
+        for t, value in zip(spec.outputs, outputs, strict=True)
+    }
 
 
 def _as_tuple(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from pocketportrait.bundle import place
 from pocketportrait.contract import GraphSpec, TensorSpec
-from pocketportrait.errors import ConverterError
+from pocketportrait.errors import ConverterError, InputError
 from pocketportrait.export.converter import converter
 from pocketportrait.export.example import check_module, example_inputs
 
@@ -50,21 +50,24 @@ def to_coreml(
         io: `tensor`: float32 multi-arrays, NCHW; `image`: pictures are Core ML images.
 
     Raises:
-        InputError: the module is in training mode, or the precision is unknown.
+        InputError: the module is in training mode, the precision is unknown, or the place cannot be
+            written to.
         MissingToolError: the `export` extra is not installed.
         ConverterError: coremltools failed, or wrote another package than asked for.
 
     """
     check_module(module, precision)
     temporary = place.beside(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with converter("coremltools"):
             _convert(module, spec, precision, io).save(str(temporary))
             _make_repeatable(temporary)
             _check_read_back(temporary, spec, io)
         place.sync(temporary)
         place.take_place(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: want a writable place, got: {error.strerror}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return path

@@ -1,6 +1,7 @@
 """When an export cannot be made: which error, which words, and nothing half-written."""
 
 import builtins
+import errno
 import os
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from pocketportrait.export import assemble
 from pocketportrait.export.assemble import export_bundle
 from pocketportrait.export.converter import converter
 from pocketportrait.export.example import example_inputs
-from pocketportrait.export.golden import golden_vectors
+from pocketportrait.export.golden import golden_vectors, write_golden
 from pocketportrait.export.to_coreml import to_coreml
 from pocketportrait.export.to_onnx import to_onnx
 from pocketportrait.export.to_tflite import to_tflite
@@ -85,6 +86,33 @@ def test_a_crash_quotes_the_converter() -> None:
         crash()
     assert caught.value.exit_code == ExitCode.CONVERTER_CRASHED
     assert str(caught.value) == "some-tool failed:\n  RuntimeError: bad node 7\n  lowering gave up"
+
+
+def test_a_full_disk_is_no_crash() -> None:
+    def write() -> None:
+        with converter("some-tool"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(InputError, match="No space left on device; nothing was written"):
+        write()
+
+
+def test_an_unwritable_place_is_one_line(
+    tiny_student: Student, motion_spec: GraphSpec, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for export in (to_onnx, to_coreml):
+        with pytest.raises(InputError, match="want a writable place"):
+            export(tiny_student.motion, motion_spec, tmp_path / "file" / "m.mlpackage")
+
+
+def test_pairs_may_share_a_photo(tiny_student: Student, tiny_pairs: Pairs, tmp_path: Path) -> None:
+    (photo, first), (_, second) = tiny_pairs
+    paths = write_golden(tiny_student, [(photo, first), (photo, second)], tmp_path, exact=False)
+    assert {graph: len(found) for graph, found in paths.items()} == dict(
+        appearance=1, motion=2, render=2
+    )
+    assert not any(b".float64" in (tmp_path / p).read_bytes() for p in paths["render"])
 
 
 def test_a_converter_that_works_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
@@ -176,7 +204,7 @@ def test_a_failed_export_leaves_the_old_bundle(
     assert Bundle.open(out).file("MODEL_CARD.md").read_text() == "# A card"
     before = (out / "manifest.json").read_bytes()
 
-    def crash(*_: Any) -> None:
+    def crash(*_: Any, **__: Any) -> None:
         raise ConverterError("no")
 
     monkeypatch.setattr(assemble, "write_golden", crash)

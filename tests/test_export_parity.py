@@ -108,10 +108,11 @@ def test_golden_vectors_replay_through_the_contract(
             outputs = result if isinstance(result, tuple) else (result,)
             for tensor, output in zip(spec.outputs, outputs, strict=True):
                 assert np.abs(golden[tensor.name] - output.numpy()).max() <= 1e-5
-                exact = golden[f"{tensor.name}.float64"]
-                noise = np.abs(exact - golden[tensor.name]).max()
-                assert exact.dtype == np.float64
-                assert 0 < noise < 1e-4
+                exact = golden.get(f"{tensor.name}.float64")
+                assert (exact is None) == (count == 2)  # the first sample measures the noise
+                if exact is not None:
+                    assert exact.dtype == np.float64
+                    assert 0 < np.abs(exact - golden[tensor.name]).max() < 1e-4
         assert count == 2
 
 
