@@ -38,7 +38,10 @@ test-slow: $(STAMP)
 # needs ../shared/data and ../shared/score; the scorer runs in an environment of its own
 acceptance: $(STAMP)
 	$(BIN)/python acceptance/score_environment.py
-	$(BIN)/python acceptance/self_reenactment.py --out $(OUT)/acceptance
+	@status=0; \
+	$(BIN)/python acceptance/self_reenactment.py --out $(OUT)/acceptance || status=1; \
+	$(BIN)/python acceptance/slices.py --bundle $(OUT)/acceptance/bundle --out $(OUT)/slices || status=1; \
+	exit $$status
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --no-isolation --outdir dist .
