@@ -6,15 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from pocketportrait import atomic
 from pocketportrait.contract import Array
 from pocketportrait.distill.clips import Clips
 from pocketportrait.distill.losses import mesh_flow_loss, mesh_weight
 from pocketportrait.distill.objective import to_batch
+from pocketportrait.distill.targets import LabelHead
 from pocketportrait.models.student import Student
 
 PAIRS, ROWS, SEED = 32, 8, 12345
+CLIPS, EVERY = 40, 4  # clips that are listened to, and every how many of their labelled frames
+# blendshapes whose course is followed, and the least range over a clip that makes it count
+FOLLOWED = {"jaw": ([25], 0.2), "blink": ([9, 10], 0.3), "smile": ([44, 45], 0.3)}
 
 
 class Monitor:
@@ -22,6 +27,7 @@ class Monitor:
 
     def __init__(self, clips: Clips, sheets: Path) -> None:
         """Draw the pairs; `sheets` is where contact sheets go."""
+        self.clips = clips
         self.pairs = to_batch(clips.draw(PAIRS, SEED, 0), torch.Generator().manual_seed(SEED))
         self.sheets = sheets
 
@@ -48,6 +54,25 @@ class Monitor:
             "l1_ratio": round(float((image - batch["target"]).abs().mean() / still), 4),
             "mesh_ratio": round(float(moved / unmoved), 4),
         }
+
+    @torch.no_grad()
+    def listen(self, motion: nn.Module, head: LabelHead) -> dict[str, float]:
+        """Return how well codes follow faces over time: medians over clips that move enough.
+
+        It is what the renderer can reach at best: what is not in the code, nobody can draw.
+        """
+        found: dict[str, list[float]] = {name: [] for name in FOLLOWED}
+        for number, labels in enumerate(self.clips.labels[:CLIPS]):
+            rows = np.arange(0, len(labels), EVERY)
+            frames = self.clips.frames[self.clips.start[number] + rows]
+            code = motion(torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255)
+            answer, _ = head(code)
+            for name, (columns, least) in FOLLOWED.items():
+                truth = labels.blendshapes[rows][:, columns].mean(1)
+                told = answer[:, columns].mean(1).numpy()
+                if np.ptp(truth) >= least and np.ptp(told) > 0:
+                    found[name].append(float(np.corrcoef(truth, told)[0, 1]))
+        return {f"corr_{n}": round(float(np.median(v)), 3) for n, v in found.items() if v}
 
     def _sheet(self, image: torch.Tensor, step: int) -> None:
         photo, target = self.pairs["photo"], self.pairs["target"]

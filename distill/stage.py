@@ -19,7 +19,7 @@ from pocketportrait.models.student import Render, Student
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-STUDENT, CRITIC = "student.", "critic."
+CRITIC = "critic."  # names of the critic's tensors in a checkpoint begin so
 
 
 class Stage:
@@ -115,16 +115,11 @@ class Stage:
             names = {p: f"{CRITIC}{n}" for n, p in self.critic.named_parameters()}
             state.optimiser |= optimiser_tensors(_bare(self.critic_optimiser), names)
 
-    def averaged_student(self) -> Student:
-        """Return the moving average as a full-size student in eval mode."""
-        student = build(self.dims, self.dims.side)
-        own = {
-            n.removeprefix(STUDENT): v.cpu()
-            for n, v in self.average.items()
-            if n.startswith(STUDENT)
-        }
-        student.load_state_dict(own)
-        return student.eval()
+    def averaged(self) -> Objective:
+        """Return the moving average: a full-size student with its head, in eval mode."""
+        objective = Objective(build(self.dims, self.dims.side), self.phase.kind)
+        objective.load_state_dict({name: value.cpu() for name, value in self.average.items()})
+        return objective.eval()
 
 
 def build(dims: StudentDims, side: int) -> Student:

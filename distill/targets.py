@@ -88,8 +88,9 @@ class LabelHead(nn.Module):
         return self.blendshapes(code_BK), self.shape(code_BK)
 
 
-# angles in radians move by tenths, so do translations in sides: all to about one unit
-POSE_WEIGHT = (6.0, 6.0, 6.0, 12.0, 12.0, 6.0)
+# one over the spread of each value in portrait clips (0.2, 0.13, 0.1 rad, 0.095, 0.058 sides, 0.11),
+# times 1.4: all are learnt equally
+POSE_WEIGHT = (7.0, 10.0, 14.0, 14.0, 24.0, 12.0)
 
 
 def pose_loss(code_BK: Tensor, pose_B6: Tensor) -> Tensor:
@@ -98,12 +99,23 @@ def pose_loss(code_BK: Tensor, pose_B6: Tensor) -> Tensor:
     return F.smooth_l1_loss(code_BK[:, : len(POSE)] * weight, pose_B6 * weight)
 
 
+# what people look at counts more: eyelids, smile, jaw, and the shapes of lips (MediaPipe's order)
+BLEND_WEIGHT = {9: 4.0, 10: 4.0, 25: 6.0, 27: 2.0, 32: 2.0, 38: 3.0, 44: 3.0, 45: 3.0}
+
+
 def expression_loss(
-    head: LabelHead, code_BK: Tensor, blendshapes_BN: Tensor, shape_BM: Tensor, has_shape_B: Tensor
+    head: LabelHead,
+    code_BK: Tensor,
+    blendshapes_BN: Tensor,
+    shape_BM: Tensor,
+    has_shape_B: Tensor,
 ) -> Tensor:
     """Return how far the head's answer is from the labels; `has_shape_B` is 0 for mirrored samples."""
     blend, shape = head(code_BK)
-    blend_error = F.smooth_l1_loss(blend, blendshapes_BN)
+    weight = torch.ones_like(blend[0])
+    for number, value in BLEND_WEIGHT.items():
+        weight[number] = value
+    blend_error = (F.mse_loss(blend, blendshapes_BN, reduction="none") * weight).mean()
     shape_error = F.smooth_l1_loss(shape, shape_BM, reduction="none").mean(1)
     return blend_error + (shape_error * has_shape_B).mean()
 
@@ -116,6 +128,7 @@ def independence_loss(expression_BE: Tensor, pose_B6: Tensor) -> Tensor:
     """
     expression = expression_BE - expression_BE.mean(0)
     pose = pose_B6 - pose_B6.mean(0)
-    expression = expression / (expression.square().mean(0) + 1e-4).sqrt()
-    pose = pose / (pose.square().mean(0) + 1e-4).sqrt()
+    # no floor worth shrinking for: with one of 1e-4 all expression values fell to a size of 0.01
+    expression = expression / (expression.square().mean(0) + 1e-8).sqrt()
+    pose = pose / (pose.square().mean(0) + 1e-8).sqrt()
     return (expression.T @ pose / len(pose)).square().mean()

@@ -16,7 +16,7 @@ from pocketportrait.distill.clips import Clips
 from pocketportrait.distill.monitor import Monitor
 from pocketportrait.distill.objective import to_batch
 from pocketportrait.distill.plan import Phase, TrainOptions, phone_plan
-from pocketportrait.distill.stage import STUDENT, Stage
+from pocketportrait.distill.stage import Stage
 from pocketportrait.errors import InputError
 from pocketportrait.models.dims import PRESETS
 from pocketportrait.models.weights import load_student, save_student
@@ -89,9 +89,7 @@ class _Run:
                 raise InputError(
                     f"{self.options.start}: want the sizes of preset {preset!r}, got others"
                 )
-            state.model = {
-                f"{STUDENT}{name}": value for name, value in weights.state_dict().items()
-            }
+            state.model = {f"student.{name}": value for name, value in weights.state_dict().items()}
             state.average = dict(state.model)
         return state
 
@@ -131,7 +129,8 @@ class _Run:
         rng = torch.Generator().manual_seed((seed << 40) + step * 4096 + here)
         pairs = self.clips.draw(phase.batch, seed, step, share=slice(here, None, all_of_us))
         return {
-            name: value.to(self.accelerator.device) for name, value in to_batch(pairs, rng).items()
+            name: value.to(self.accelerator.device)
+            for name, value in to_batch(pairs, rng, phase.kind).items()
         }
 
     def _log(self, line: dict[str, Any]) -> None:
@@ -149,11 +148,14 @@ class _Run:
             return
         stage.store(self.state)
         self._write()
-        student = stage.averaged_student()
+        average = stage.averaged()
         facts = {"steps": str(self.state.step), "preset": self.options.preset}
-        save_student(student, self.options.out / WEIGHTS, facts=facts)
-        if self.monitor and stage.phase.kind == "joint":
-            self._log({"monitor": self.monitor.look(student, self.state.step)})
+        save_student(average.student, self.options.out / WEIGHTS, facts=facts)
+        if self.monitor:
+            seen = self.monitor.listen(average.student.motion, average.head)
+            if stage.phase.kind == "joint":
+                seen |= self.monitor.look(average.student, self.state.step)
+            self._log({"monitor": seen})
 
     def _write(self) -> None:
         if self.accelerator.is_main_process:

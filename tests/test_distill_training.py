@@ -173,6 +173,15 @@ def test_critic_learns_beside_the_student(options: TrainOptions) -> None:
     assert np.isfinite(lines[-1]["deceive"])
 
 
+def test_monitor_tells_figures_and_writes_sheets(options: TrainOptions) -> None:
+    lines: list[dict[str, Any]] = []
+    train(dataclasses.replace(options, monitor=options.data), lines.append)
+    seen = [line["monitor"] for line in lines if "monitor" in line]
+    assert set(seen[-1]) == {"l1_ratio", "mesh_ratio", "corr_jaw", "corr_blink", "corr_smile"}
+    assert -1 <= seen[-1]["corr_jaw"] <= 1
+    assert [sheet.name for sheet in (options.out / "sheets").iterdir()] == ["000007.png"]
+
+
 def test_weights_say_how_they_were_made(options: TrainOptions) -> None:
     from pocketportrait.models.weights import read_facts
 
