@@ -24,10 +24,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
+        )
         os.close(handle)
     except OSError as error:
-        raise InputError(f"{path}: want a writable place, got: {error.strerror}; choose another") from error
+        raise InputError(
+            f"{path}: want a writable place, got: {error.strerror}; choose another"
+        ) from error
     temporary = Path(name)
     try:
         yield temporary

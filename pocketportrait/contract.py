@@ -14,7 +14,14 @@ from pocketportrait.errors import InputError
 Array = npt.NDArray[Any]
 Layout = Literal["NCHW", "NHWC", "NC"]
 GRAPHS = ("appearance", "motion", "render")
-POSE = ("yaw", "pitch", "roll", "tx", "ty", "log_scale")  # first slice of a code; radians, sides, log
+POSE = (
+    "yaw",
+    "pitch",
+    "roll",
+    "tx",
+    "ty",
+    "log_scale",
+)  # first slice of a code; radians, sides, log
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,9 @@ class TensorSpec:
                 " resize or transpose it"
             )
         if not np.isfinite(value).all():
-            raise InputError(f"{self.name}: want finite values, got NaN or infinity; check its source")
+            raise InputError(
+                f"{self.name}: want finite values, got NaN or infinity; check its source"
+            )
         low, high = float(value.min()), float(value.max())
         if low < self.low or high > self.high:
             hint = "; pixels are 0..1, not 0..255" if self.high == 1.0 and high > 1.0 else ""
