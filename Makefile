@@ -1,6 +1,6 @@
 # Two commands need no reading: `make demo` and `make test`. Each sets up what it needs.
 .DELETE_ON_ERROR:
-.PHONY: setup demo check test test-slow acceptance wheel clean
+.PHONY: setup demo check test test-slow acceptance default-bundle wheel clean
 
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -42,6 +42,10 @@ acceptance: $(STAMP)
 	$(BIN)/python acceptance/self_reenactment.py --out $(OUT)/acceptance || status=1; \
 	$(BIN)/python acceptance/slices.py --bundle $(OUT)/acceptance/bundle --out $(OUT)/slices || status=1; \
 	exit $$status
+
+# after the shipped weights have changed
+default-bundle: $(STAMP)
+	$(BIN)/python -m pocketportrait.export.default_bundle
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --no-isolation --outdir dist .

@@ -75,6 +75,7 @@ class TrainOptions:
     save_every: int = 250  # steps
     average: float = 0.999  # decay of the moving average that is shipped
     threads: int | None = None
+    licence: str = ""  # of the weights, kept in their metadata; the data decide it
 
 
 def learning_rate(phase: Phase, step: int) -> float:

@@ -150,6 +150,8 @@ class _Run:
         self._write()
         average = stage.averaged()
         facts = {"steps": str(self.state.step), "preset": self.options.preset}
+        if self.options.licence:
+            facts["licence"] = self.options.licence
         save_student(average.student, self.options.out / WEIGHTS, facts=facts)
         if self.monitor:
             seen = self.monitor.listen(average.student.motion, average.head)

@@ -16,9 +16,13 @@ from pocketportrait.media.video import VideoReader
 FRAME_STEP = 35  # the clips open with a neutral face; these frames smile, blink and turn
 
 
-def sample_pairs(count: int, side: int) -> list[Pair]:
-    """Return `count` different pairs of a photo and a driving frame, [side, side, 3] float32 0..1."""
-    photos, drivers = itertools.cycle(sample_photos()), itertools.cycle(sample_drivers())
+def sample_pairs(count: int, side: int, *, one_photo: bool = False) -> list[Pair]:
+    """Return `count` different pairs of a photo and a driving frame, [side, side, 3] float32 0..1.
+
+    With `one_photo` all pairs share the first photo, whose golden features are then stored once.
+    """
+    photos = itertools.cycle(sample_photos()[: 1 if one_photo else None])
+    drivers = itertools.cycle(sample_drivers())
     pairs = []
     for number, photo, driver in zip(range(count), photos, drivers, strict=False):
         frame = _frame(VideoReader(driver), FRAME_STEP * (1 + number // 2 % 2))

@@ -45,8 +45,7 @@ def export_weights(
     """
     path = weights or shipped_weights()
     student = load_student(path)
-    facts = {key: value for key, value in read_facts(path).items() if key not in ("format", "dims")}
-    licence = facts.pop("licence", NO_LICENCE)
+    facts, licence = facts_and_licence(path)
     beside = path.with_name(MODEL_CARD)
     return export_bundle(
         student,
@@ -60,3 +59,12 @@ def export_weights(
         facts=facts,
         progress=progress,
     )
+
+
+def facts_and_licence(weights: Path) -> tuple[dict[str, str], str]:
+    """Return what a weights file says of itself, and its licence."""
+    facts = read_facts(weights)
+    for name in ("format", "dims"):
+        facts.pop(name)
+    licence = facts.pop("licence", NO_LICENCE)
+    return facts, licence
