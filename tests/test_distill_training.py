@@ -185,8 +185,9 @@ def test_monitor_tells_figures_and_writes_sheets(options: TrainOptions) -> None:
 def test_weights_say_how_they_were_made(options: TrainOptions) -> None:
     from pocketportrait.models.weights import read_facts
 
-    path = train(options)
+    path = train(dataclasses.replace(options, licence="CC0-1.0"))
     assert read_facts(path)["steps"] == "7"
+    assert read_facts(path)["licence"] == "CC0-1.0"
     assert load_student(path).dims == tiny()
     log = [json.loads(line) for line in (options.out / LOG).read_text().splitlines()]
     assert [line["step"] for line in log] == [3, 7]

@@ -28,6 +28,7 @@ Start = Annotated[Path | None, typer.Option(help="Weights to begin with.")]
 Monitor = Annotated[Path | None, typer.Option(help="Another labelled folder to watch figures on.")]
 MonitorLabels = Annotated[Path | None, typer.Option(help="MONITOR/labels by default.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
+Licence = Annotated[str, typer.Option(help="Licence of the weights, kept in their metadata.")]
 
 
 @app.command()
@@ -74,6 +75,7 @@ def train(
     monitor: Monitor = None,
     monitor_labels: MonitorLabels = None,
     threads: Threads = None,
+    licence: Licence = "",
 ) -> None:
     """Train a student from labelled clips; a run that was stopped goes on where it stood."""
     with needs("train"):
@@ -93,6 +95,7 @@ def train(
         monitor=monitor,
         monitor_labels=monitor_labels,
         threads=threads,
+        licence=licence,
     )
 
     def on_line(line: Mapping[str, object]) -> None:
