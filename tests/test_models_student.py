@@ -46,7 +46,7 @@ def test_phone_keeps_its_parameter_budget() -> None:
 def test_image_stays_in_range_whatever_the_codes(student: Student) -> None:
     maps = student.appearance(torch.rand(1, 3, 64, 64))
     image = student.render(*maps, torch.randn(1, 16) * 30, torch.randn(1, 16) * 30)
-    assert 0 <= image.min()
+    assert image.min() >= 0
     assert image.max() <= 1
 
 
@@ -62,7 +62,11 @@ def test_untrained_student_already_shows_the_photo(student: Student) -> None:
 def test_both_codes_reach_the_image(student: Student) -> None:
     maps = student.appearance(torch.rand(1, 3, 64, 64))
     a, b = torch.zeros(1, 16), torch.ones(1, 16)
-    same, driven, sourced = student.render(*maps, a, a), student.render(*maps, a, b), student.render(*maps, b, a)
+    same, driven, sourced = (
+        student.render(*maps, a, a),
+        student.render(*maps, a, b),
+        student.render(*maps, b, a),
+    )
     assert (same - driven).abs().max() > 1e-4
     assert (driven - sourced).abs().max() > 1e-4
 
@@ -105,7 +109,10 @@ def rewrite(path: Path, **changes: torch.Tensor | None) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"motion.head.0.bias": torch.zeros(3)}, r"motion\.head\.0\.bias: want shape \(24,\), got \(3,\)"),
+        (
+            {"motion.head.0.bias": torch.zeros(3)},
+            r"motion\.head\.0\.bias: want shape \(24,\), got \(3,\)",
+        ),
         ({"motion.head.0.bias": None}, "weights are missing.*motion.head.0.bias"),
         ({"motion.tail": torch.zeros(3)}, "unknown weights.*motion.tail"),
         ({"motion.head.0.bias": torch.full((24,), float("nan"))}, "finite"),
@@ -134,13 +141,17 @@ def test_dims_travel_as_json() -> None:
     assert StudentDims.from_json(tiny().to_json()) == tiny()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"side": 64}', tiny().to_json().replace("side", "size")])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"side": 64}', tiny().to_json().replace("side", "size")]
+)
 def test_foreign_dims_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="dims: want the sizes of a student"):
         StudentDims.from_json(text)
 
 
-@pytest.mark.parametrize(("name", "value"), [("side", 100), ("code", 6), ("code", 129), ("motion", (1, 2))])
+@pytest.mark.parametrize(
+    ("name", "value"), [("side", 100), ("code", 6), ("code", 129), ("motion", (1, 2))]
+)
 def test_sizes_that_cannot_be_built_are_refused(name: str, value: object) -> None:
     with pytest.raises(InputError, match=f"{name}: want"):
         dataclasses.replace(tiny(), **{name: value})

@@ -36,7 +36,9 @@ def test_no_displacement_returns_the_map(warp: RowColumnWarp) -> None:
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(2, 0), (0, -3), (1, 4)])
-def test_whole_displacements_shift_and_repeat_the_border(warp: RowColumnWarp, dx: int, dy: int) -> None:
+def test_whole_displacements_shift_and_repeat_the_border(
+    warp: RowColumnWarp, dx: int, dy: int
+) -> None:
     f = random_map()
     fields = torch.zeros(2, 2, SIDE, SIDE)
     fields[:, 0], fields[:, 1] = dx, dy
