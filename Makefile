@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := export,train,dev
 OUT ?= out
+WORKERS ?= auto
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 setup: $(STAMP)
@@ -30,10 +31,10 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 test: $(STAMP)
-	$(BIN)/pytest -m "not slow and not apple and not device"
+	$(BIN)/pytest -n $(WORKERS) -m "not slow and not apple and not device"
 
 test-slow: $(STAMP)
-	$(BIN)/pytest -m "slow and not apple and not device"
+	$(BIN)/pytest -n $(WORKERS) -m "slow and not apple and not device"
 
 # needs ../shared/data and ../shared/score; the scorer runs in an environment of its own
 acceptance: $(STAMP)
