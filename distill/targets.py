@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pocketportrait.contract import POSE, Array
 from pocketportrait.distill.labels import ClipLabels, spread
+from pocketportrait.models.student import POSE_SPREAD
 
 NOMINAL_RADIUS = 0.17  # of the side: makes log_scale about 0 for a face in our framing
 SHAPE_UNIT = 0.06  # typical deviation of an aligned landmark, in face radii
@@ -88,9 +89,8 @@ class LabelHead(nn.Module):
         return self.blendshapes(code_BK), self.shape(code_BK)
 
 
-# one over the spread of each value in portrait clips (0.2, 0.13, 0.1 rad, 0.095, 0.058 sides, 0.11),
-# times 1.4: all are learnt equally
-POSE_WEIGHT = (7.0, 10.0, 14.0, 14.0, 24.0, 12.0)
+# all are learnt equally
+POSE_WEIGHT = tuple(1.4 / spread for spread in POSE_SPREAD)
 
 
 def pose_loss(code_BK: Tensor, pose_B6: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from pocketportrait.models.warp import RowColumnWarp
 
 CONTROLS = 8  # the coarse fields are smooth surfaces through 8x8 control values
 GREY = 0.5  # pictures are 0..1; the networks see them centred
+POSE_SPREAD = (0.2, 0.13, 0.1, 0.095, 0.058, 0.11)  # of each pose value in portrait clips
 
 
 class Appearance(nn.Module):
@@ -149,12 +150,17 @@ class FlowNet(nn.Module):
 class Render(nn.Module):
     """Features of the photo and two codes become the picture."""
 
+    code_scale: Tensor
+
     def __init__(self, dims: StudentDims) -> None:
         """Make the layers; they start as "the photo, warped"."""
         super().__init__()
         self.embed = nn.Sequential(
             nn.Linear(2 * dims.code, 192), nn.ReLU(), nn.Linear(192, dims.embed), nn.ReLU()
         )
+        # a pose moves by tenths where expression values move by ones
+        scale = [1 / spread for spread in POSE_SPREAD] + [1.0] * (dims.code - len(POSE_SPREAD))
+        self.register_buffer("code_scale", torch.tensor([scale]), persistent=False)
         self.flow = FlowNet(dims)
         self.warp = RowColumnWarp(dims.side // 4)
         self.warp_skip = RowColumnWarp(dims.side // 2)
@@ -192,7 +198,8 @@ class Render(nn.Module):
         driving_code: Tensor,
     ) -> Rendered:
         """Render around zero instead of around grey."""
-        codes = torch.cat([source_code, driving_code - source_code], 1)
+        change = (driving_code - source_code) * self.code_scale
+        codes = torch.cat([source_code * self.code_scale, change], 1)
         e = self.embed(codes)
         fields, masks = self.flow(features_flow, codes, e)
         x = self.warp(features, fields) * masks[:, :1]
