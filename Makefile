@@ -36,12 +36,13 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/pytest -n $(WORKERS) -m "slow and not apple and not device"
 
-# needs ../shared/data and ../shared/score; the scorer runs in an environment of its own
+# needs ../shared/data, ../shared/score and ../shared/teachers; the scorer runs in an environment of its own
 acceptance: $(STAMP)
 	$(BIN)/python acceptance/score_environment.py
 	@status=0; \
 	$(BIN)/python acceptance/self_reenactment.py --out $(OUT)/acceptance || status=1; \
 	$(BIN)/python acceptance/slices.py --bundle $(OUT)/acceptance/bundle --out $(OUT)/slices || status=1; \
+	$(BIN)/python acceptance/teachers.py || status=1; \
 	exit $$status
 
 # after the shipped weights have changed
