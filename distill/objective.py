@@ -44,10 +44,10 @@ class LossWeights:
     ssim: float = 0.3
     warped: float = 0.5
     mesh: float = 1.0  # a pixel at 1/8 of the side
-    pose: float = 3.0
+    pose: float = 6.0
     expression: float = 3.0
     independence: float = 0.3
-    smooth: float = 0.005
+    smooth: float = 0.05
 
 
 class Objective(nn.Module):

@@ -105,8 +105,8 @@ class FlowNet(nn.Module):
         """Make the layers; the refinement starts silent, so that the coarse fields move first."""
         super().__init__()
         self.seed_channels, self.quarter = dims.seed, dims.side // 4
-        self.coarse = nn.Linear(dims.embed, 2 * CONTROLS**2)
-        self.coarse_linear = nn.Linear(2 * dims.code, 2 * CONTROLS**2, bias=False)
+        self.coarse = nn.Linear(dims.embed, 2 * CONTROLS**2, bias=False)
+        self.coarse_linear = nn.Linear(dims.code, 2 * CONTROLS**2, bias=False)
         silence(self.coarse, std=0.002)
         silence(self.coarse_linear, std=0.002)
         self.seed = nn.Linear(dims.embed, dims.seed * CONTROLS**2)
@@ -129,10 +129,20 @@ class FlowNet(nn.Module):
             "seed_to_deep", spline_matrix(CONTROLS, dims.side // 16), persistent=False
         )
 
-    def forward(self, aimed_BCHW: Tensor, codes_B2K: Tensor, e_BE: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the fields [B, 2, H/4, W/4] in pixels of that map, and the masks, 0..1."""
-        coarse = (self.coarse(e_BE) + self.coarse_linear(codes_B2K)).view(-1, 2, CONTROLS, CONTROLS)
-        coarse = _at_least_float32(coarse)
+    def forward(
+        self, aimed_BCHW: Tensor, change_BK: Tensor, e_BE: Tensor, still_BE: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the fields [B, 2, H/4, W/4] in pixels of that map, and the masks, 0..1.
+
+        Args:
+            aimed_BCHW: from `Appearance`, at H/8.
+            change_BK: driving code minus source code; where it is zero the coarse fields are zero.
+            e_BE: embedding of the source code and the change.
+            still_BE: embedding of the source code and no change.
+
+        """
+        coarse = self.coarse(e_BE - still_BE) + self.coarse_linear(change_BK)
+        coarse = _at_least_float32(coarse.view(-1, 2, CONTROLS, CONTROLS))
         eighth = _sample(coarse, self.coarse_to_eighth) * (self.quarter // 2)
         quarter = _sample(coarse, self.coarse_to_quarter) * self.quarter
         seed = self.seed(e_BE).view(-1, self.seed_channels, CONTROLS, CONTROLS)
@@ -199,9 +209,10 @@ class Render(nn.Module):
     ) -> Rendered:
         """Render around zero instead of around grey."""
         change = (driving_code - source_code) * self.code_scale
-        codes = torch.cat([source_code * self.code_scale, change], 1)
-        e = self.embed(codes)
-        fields, masks = self.flow(features_flow, codes, e)
+        source = source_code * self.code_scale
+        e = self.embed(torch.cat([source, change], 1))
+        still = self.embed(torch.cat([source, torch.zeros_like(change)], 1))
+        fields, masks = self.flow(features_flow, change, e, still)
         x = self.warp(features, fields) * masks[:, :1]
         for block in self.blocks:
             x = block(x, e)
