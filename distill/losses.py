@@ -57,11 +57,8 @@ EYE_LEFT = (
     296,
     336,
 )
-REGIONS = (
-    (MOUTH, 6.0, 0.25),
-    (EYE_RIGHT, 4.0, 0.15),
-    (EYE_LEFT, 4.0, 0.15),
-)  # points, weight, margin
+# points, weight, margin in box sizes
+REGIONS = ((MOUTH, 8.0, 0.25), (EYE_RIGHT, 8.0, 0.15), (EYE_LEFT, 8.0, 0.15))
 
 
 def region_weight(points_BP2: Tensor, side: int) -> Tensor:
@@ -127,10 +124,10 @@ def mesh_flow_loss(
 
 
 def mesh_weight(points: int = 478) -> Tensor:
-    """Return [P] with mean 1: landmarks of mouth and eyes count three times."""
+    """Return [P] with mean 1: landmarks of mouth and eyes count six times, inner lips eight."""
     weight = torch.ones(points)
     for numbers, *_ in REGIONS:
-        weight[list(numbers)] = 3.0
+        weight[list(numbers)] = 6.0
     inner_lips = (
         78,
         95,
@@ -153,7 +150,7 @@ def mesh_weight(points: int = 478) -> Tensor:
         310,
         415,
     )
-    weight[list(inner_lips)] = 4.0
+    weight[list(inner_lips)] = 8.0
     return weight / weight.mean()
 
 
