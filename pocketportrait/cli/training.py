@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pocketportrait.cli.app import app
 from pocketportrait.cli.extras import needs
+from pocketportrait.cli.progress import counted
 
 Data = Annotated[Path, typer.Option(help="A folder with clips/, labelled.")]
 Out = Annotated[Path, typer.Option(help="Where checkpoint, weights, log and sheets go.")]
@@ -80,7 +81,7 @@ def train(
     """Train a student from labelled clips; a run that was stopped goes on where it stood."""
     with needs("train"):
         # torch takes seconds to import; `--help` must not pay for it
-        from pocketportrait.distill.plan import TrainOptions, read_plan
+        from pocketportrait.distill.plan import TrainOptions, phone_plan, read_plan
         from pocketportrait.distill.trainer import train as train_student
     options = TrainOptions(
         data=data,
@@ -88,7 +89,7 @@ def train(
         labels=labels,
         cache=cache,
         preset=preset,
-        plan=read_plan(plan) if plan else (),
+        plan=read_plan(plan) if plan else phone_plan(),
         seed=seed,
         minutes=math.inf if minutes is None else minutes,
         start=start,
@@ -98,9 +99,15 @@ def train(
         licence=licence,
     )
 
-    def on_line(line: Mapping[str, object]) -> None:
-        shown = (f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items())
-        typer.echo("  ".join(shown))
+    steps = sum(phase.steps for phase in options.plan)
+    with needs("train"), counted("train") as tell:
 
-    with needs("train"):
-        typer.echo(f"weights: {train_student(options, on_line)}")
+        def on_line(line: Mapping[str, Any]) -> None:
+            shown = (
+                f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items()
+            )
+            typer.echo("  ".join(shown))
+            tell(line["step"], steps)
+
+        weights = train_student(options, on_line)
+    typer.echo(f"weights: {weights}")
