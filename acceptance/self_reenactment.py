@@ -110,7 +110,7 @@ def default_bundle(folder: Path) -> Path:
 
 
 def report(rows: Sequence[Row], footage: set[str], path: Path) -> bool:
-    """Print and write the figures; return whether footage passes every gate, and all clips every one but L1."""
+    """Print and write the figures; return whether footage passes all, and all clips all but L1."""
     groups = {
         "footage": [r for r in rows if Path(r["out"]).stem in footage],
         "all": list(rows),
