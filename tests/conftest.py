@@ -29,8 +29,10 @@ def random_student(dims: Any, seed: int = 0) -> "Student":
     import torch
     from torch import nn
 
-    from pocketportrait.models.student import Student
+    from pocketportrait.models.student import POSE_SPREAD, Student
 
+    # sums over batches in one order, or workers would disagree about the last bits of a student
+    torch.set_num_threads(1)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         student = Student(dims)
@@ -45,6 +47,9 @@ def random_student(dims: Any, seed: int = 0) -> "Student":
             for network in (student.appearance, student.motion):
                 network(torch.from_numpy(np.ascontiguousarray(pictures)))
             student.motion.head[2].weight.mul_(4)
+            # poses move by tenths; the renderer counts on it
+            spread = torch.tensor(POSE_SPREAD)[:, None]
+            student.motion.head[2].weight[: len(POSE_SPREAD)] *= spread
             render = student.render
             for weight, std in (
                 (render.flow.coarse_linear.weight, 0.01),
