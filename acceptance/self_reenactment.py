@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
+from lossless import frames_of, write_clip
 from PIL import Image
 from score_environment import ROOT, score_python
 
@@ -32,39 +32,23 @@ SHARED = ROOT.parent / "shared"
 SHEET_CLIPS, SHEET_GAIN = 8, 3  # rows of the sheet; how much its differences are brightened
 
 
-def frames_of(path: Path) -> Iterator[Array]:
-    """Yield RGB frames, converted as the scorer converts them."""
-    with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
-
-
-def render_clip(session: Session, clip: Path, out: Path) -> int:
-    """Draw one clip from its first frame into a lossless video; return the number of frames."""
-    count = 0
-    with atomic.replacing(out) as temporary, av.open(str(temporary), "w") as container:
-        stream = container.add_stream("ffv1", rate=25)  # frames are compared by number, not by time
-        stream.pix_fmt = "bgr0"
-        for frame in frames_of(clip):
-            if count == 0:
-                stream.height, stream.width = frame.shape[:2]
-                session.set_photo(frame)
-            drawn = av.VideoFrame.from_ndarray(session.step(frame), format="rgb24")
-            container.mux(stream.encode(drawn))
-            count += 1
-        container.mux(stream.encode())
-    return count
+def performed(session: Session, clip: Path) -> Iterator[Array]:
+    """Yield a clip as its own first frame performs it."""
+    for index, frame in enumerate(frames_of(clip)):
+        if index == 0:
+            session.set_photo(frame)
+        yield session.step(frame)
 
 
 def render_all(bundle: Bundle, clips: Sequence[Path], folder: Path) -> list[dict[str, str]]:
     """Draw all clips and return the scorer's list of pairs."""
     pairs = []
-    for number, clip in enumerate(clips, 1):
-        out = folder / f"{clip.stem}.mkv"
-        with Session.open(bundle, format="onnx", precision="fp32") as session:
-            count = render_clip(session, clip, out)
-        print(f"rendered {number} of {len(clips)}: {clip.name}, {count} frames", flush=True)
-        pairs.append({"kind": "self", "out": str(out), "target": str(clip)})
+    with Session.open(bundle, format="onnx", precision="fp32") as session:
+        for number, clip in enumerate(clips, 1):
+            out = folder / f"{clip.stem}.mkv"
+            count = write_clip(out, performed(session, clip))
+            print(f"rendered {number} of {len(clips)}: {clip.name}, {count} frames", flush=True)
+            pairs.append({"kind": "self", "out": str(out), "target": str(clip)})
     return pairs
 
 

@@ -16,11 +16,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
+from lossless import frames_of, write_clip
 from PIL import Image
 from score_environment import ROOT, score_python
-from self_reenactment import SHARED, default_bundle, frames_of
+from self_reenactment import SHARED, default_bundle
 
 from pocketportrait import atomic
 from pocketportrait.bundle import Bundle
@@ -75,18 +75,6 @@ def perform(
     return out
 
 
-def write_clip(path: Path, frames: list[Array]) -> Path:
-    """Write frames losslessly."""
-    with atomic.replacing(path) as temporary, av.open(str(temporary), "w") as container:
-        stream = container.add_stream("ffv1", rate=25)
-        stream.pix_fmt = "bgr0"
-        stream.height, stream.width = frames[0].shape[:2]
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
 def measure(scorer: Path, clips: list[Path]) -> list[list[dict[str, Any] | None]]:
     """Measure clips in the scorer's environment."""
     worker = Path(__file__).with_name("measure_faces.py")
@@ -137,7 +125,9 @@ def main() -> int:
         photos, poses, expressions = pick(clips, options.count)
         outputs = perform(bundle, photos, poses, expressions)
     names = {"output": outputs, "pose": poses, "expression": expressions}
-    files = [write_clip(options.out / f"{name}.mkv", frames) for name, frames in names.items()]
+    files = [options.out / f"{name}.mkv" for name in names]
+    for file, frames in zip(files, names.values(), strict=True):
+        write_clip(file, frames)
     found = figures(*measure(options.scorer, files))
     passed = True
     for name, row in found.items():
