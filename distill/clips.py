@@ -68,9 +68,10 @@ class Clips:
         self.chance = weight / weight.sum()
 
     def _cached_frames(self, data: Path, cache: Path, side: int) -> Array:
-        key = hashlib.sha256(
-            json.dumps([self.names, self.start.tolist(), side]).encode()
-        ).hexdigest()[:16]
+        chosen = [
+            (name, one.frame.tolist()) for name, one in zip(self.names, self.labels, strict=True)
+        ]
+        key = hashlib.sha256(json.dumps([chosen, side]).encode()).hexdigest()[:16]
         path = cache / f"frames-{key}.npy"
         if not path.exists():
             cache.mkdir(parents=True, exist_ok=True)
@@ -78,8 +79,8 @@ class Clips:
                 shape = (int(self.start[-1]), side, side, 3)
                 frames = open_memmap(temporary, "w+", np.uint8, shape)
                 for name, labels, start in zip(self.names, self.labels, self.start, strict=False):
-                    chosen = decode(data / "clips" / name, labels.frame, side)
-                    for k, image in enumerate(chosen):
+                    images = decode(data / "clips" / name, labels.frame, side)
+                    for k, image in enumerate(images):
                         frames[start + k] = image
                 frames.flush()
         return np.asarray(np.load(path, mmap_mode="r"))
