@@ -1,6 +1,8 @@
-"""What is changed in a driving frame, so that its code can carry neither identity nor colour."""
+"""What is changed in pictures: in driving frames, so that codes carry no identity; in pairs, for variety."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +21,8 @@ def jitter_colour(x_B3HW: Tensor, rng: torch.Generator) -> Tensor:
     return (coloured.clamp(1e-4, 1) ** gamma * gain + cast).clamp(0, 1)
 
 
-def jitter_place(x_B3HW: Tensor, rng: torch.Generator) -> Tensor:
-    """Scale by 0.77..1.3, stretch, turn by up to 8 degrees and shift by up to 8 % of the side."""
-    b = x_B3HW.shape[0]
+def draw_place(b: int, rng: torch.Generator) -> Tensor:
+    """Return [B, 2, 3]: scale by 0.77..1.3, stretch, turn up to 8 degrees, shift up to 8 % of the side."""
     scale = torch.exp(_uniform((b,), -0.26, 0.26, rng))
     aspect = torch.exp(_uniform((b,), -0.13, 0.13, rng))
     angle = _uniform((b,), -0.14, 0.14, rng)
@@ -31,8 +32,48 @@ def jitter_place(x_B3HW: Tensor, rng: torch.Generator) -> Tensor:
         torch.stack([scale * aspect * cos, -scale * sin, shift[:, 0]], 1),
         torch.stack([scale * sin, scale / aspect * cos, shift[:, 1]], 1),
     ]
-    grid = F.affine_grid(torch.stack(rows, 1), list(x_B3HW.shape), align_corners=False)
-    return F.grid_sample(x_B3HW, grid, align_corners=False, padding_mode="border")
+    return torch.stack(rows, 1)
+
+
+def place(x_B3HW: Tensor, affine_B23: Tensor, padding: str = "border") -> Tensor:
+    """Resample pictures: `affine_B23` maps output to input coordinates, both -1..1."""
+    grid = F.affine_grid(affine_B23, list(x_B3HW.shape), align_corners=False)
+    return F.grid_sample(x_B3HW, grid, align_corners=False, padding_mode=padding)
+
+
+@dataclass(frozen=True, slots=True)
+class Zoom:
+    """One change of size and place for a photo and its target alike, for half of all pairs.
+
+    Faces in photos are not all as large as in the clips.
+    """
+
+    scale: Tensor  # [B], the faces' size is divided by it
+    shift: Tensor  # [B, 2], of the side
+
+    @classmethod
+    def draw(cls, b: int, rng: torch.Generator) -> Zoom:
+        """Choose 0.8..1.25 and up to 6 % of the side, or nothing."""
+        chosen = (_uniform((b,), 0, 1, rng) < 0.5).float()
+        scale = torch.exp(_uniform((b,), -0.22, 0.22, rng) * chosen)
+        return cls(scale, _uniform((b, 2), -0.06, 0.06, rng) * chosen[:, None])
+
+    def pictures(self, x_B3HW: Tensor) -> Tensor:
+        """Resample; what was outside the picture is its mirror image."""
+        affine = torch.zeros(len(self.scale), 2, 3)
+        affine[:, 0, 0] = affine[:, 1, 1] = self.scale
+        affine[:, :, 2] = 2 * self.shift
+        return place(x_B3HW, affine, "reflection").contiguous(memory_format=torch.channels_last)
+
+    def points(self, points_BP2: Tensor) -> Tensor:
+        """Move landmarks, 0..1, with their pictures."""
+        return (points_BP2 - 0.5 - self.shift[:, None]) / self.scale[:, None, None] + 0.5
+
+    def pose(self, pose_B6: Tensor) -> Tensor:
+        """Change the centre and the log of the size of head poses."""
+        centre = (pose_B6[:, 3:5] - self.shift) / self.scale[:, None]
+        size = pose_B6[:, 5:] - torch.log(self.scale)[:, None]
+        return torch.cat([pose_B6[:, :3], centre, size], 1)
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, rng: torch.Generator) -> Tensor:

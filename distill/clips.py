@@ -18,6 +18,10 @@ from pocketportrait.distill.targets import Targets, mirrored_blendshapes, mirror
 from pocketportrait.errors import InputError
 
 LEAST_FRAMES = 8  # clips with fewer labelled frames give no useful pairs
+# blendshapes whose extremes are rare and looked at: blinks, jaw, smile, pucker, brows, squint
+SOUGHT = ((9, 10), (25,), (44, 45), (38,), (3, 4, 5), (19, 20))
+SEEK, STAY = 0.5, 0.06  # how often an extreme is sought, and the photo itself is the target
+TOP = 8  # an extreme is one of a clip's frames in the top 1/8
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,30 @@ class Clips:
         return self._collect(picked)
 
     def _pick(self, rng: np.random.Generator) -> tuple[int, int, int, bool]:
-        """Choose a clip, a photo and of three candidates the frame that differs most, or any."""
+        """Choose a clip, a photo, a target, and whether both are mirrored.
+
+        A blink is one frame in thirty: targets drawn evenly hardly ever ask for a closed eye.
+        """
         clip = int(rng.choice(len(self.names), p=self.chance))
+        mirror = bool(rng.random() < 0.5)
+        way = rng.random()
+        if way < SEEK:
+            return clip, *self._extreme(clip, rng), mirror
+        photo, target = self._apart(clip, rng)
+        return clip, photo, photo if way > 1 - STAY else target, mirror
+
+    def _extreme(self, clip: int, rng: np.random.Generator) -> tuple[int, int]:
+        """Choose any photo, and a target in which one expression is near the clip's strongest."""
+        blend = self.labels[clip].blendshapes
+        courses = np.stack([blend[:, list(columns)].mean(1) for columns in SOUGHT])
+        reach = np.ptp(courses, axis=1) + 1e-3
+        course = courses[rng.choice(len(SOUGHT), p=reach / reach.sum())]
+        most = np.argsort(course)[-max(1, len(course) // TOP) :]
+        photo, target = int(rng.integers(len(course))), int(rng.choice(most))
+        return (target, photo) if rng.random() < 0.2 else (photo, target)
+
+    def _apart(self, clip: int, rng: np.random.Generator) -> tuple[int, int]:
+        """Choose a photo and of three candidates the frame that differs most, or any."""
         labels = self.labels[clip]
         photo, *candidates = rng.integers(len(labels), size=4)
         blend, points = labels.blendshapes, labels.points
@@ -103,7 +129,7 @@ class Clips:
         ]
         prefer = rng.random() < 0.6
         target = candidates[int(np.argmax(differs))] if prefer else candidates[0]
-        return clip, int(photo), int(target), bool(rng.random() < 0.5)
+        return int(photo), int(target)
 
     def _collect(self, picked: list[tuple[int, int, int, bool]]) -> Pairs:
         images: list[list[Array]] = [[], []]

@@ -57,8 +57,15 @@ EYE_LEFT = (
     296,
     336,
 )
+LIDS = 16  # of each eye's points; the brow's follow
 # points, weight, margin in box sizes
-REGIONS = ((MOUTH, 8.0, 0.25), (EYE_RIGHT, 8.0, 0.15), (EYE_LEFT, 8.0, 0.15))
+REGIONS = (
+    (MOUTH, 10.0, 0.25),
+    (EYE_RIGHT, 6.0, 0.15),
+    (EYE_LEFT, 6.0, 0.15),
+    (EYE_RIGHT[:LIDS], 14.0, 0.15),
+    (EYE_LEFT[:LIDS], 14.0, 0.15),
+)
 
 
 def region_weight(points_BP2: Tensor, side: int) -> Tensor:
@@ -96,7 +103,8 @@ def pyramid_loss(a_BCHW: Tensor, b_BCHW: Tensor, weight_B1HW: Tensor, levels: in
 def ssim_loss(a_BCHW: Tensor, b_BCHW: Tensor, weight_B1HW: Tensor) -> Tensor:
     """Return 1 - weighted structural similarity (Wang et al. 2004) of grey pictures, 7x7 box window."""
     a, b = a_BCHW.mean(1, keepdim=True), b_BCHW.mean(1, keepdim=True)
-    moments = F.avg_pool2d(torch.cat([a, b, a * a, b * b, a * b], 1), 7, 1)
+    moments = F.avg_pool2d(torch.cat([a, b, a * a, b * b, a * b], 1), (7, 1), 1)
+    moments = F.avg_pool2d(moments, (1, 7), 1)
     mean_a, mean_b, square_a, square_b, product = moments.chunk(5, 1)
     variance = square_a - mean_a**2 + square_b - mean_b**2
     covariance = product - mean_a * mean_b

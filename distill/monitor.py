@@ -41,7 +41,7 @@ class Monitor:
             codes = student.motion(photo), student.motion(target)
             out = student.render.draw(features, aim, skip, *codes)
             images.append(out.image.clamp(0, 1))
-            fields.append(out.fields)
+            fields.append(out.fine_fields)
         image, field = torch.cat(images), torch.cat(fields)
         self._sheet(image, step)
         still = (batch["photo"] - batch["target"]).abs().mean()

@@ -1,16 +1,16 @@
-"""One training step's loss: the motion encoder alone, or all three graphs together."""
+"""One training step's loss: the motion encoder alone, all three graphs, or all but the encoder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pocketportrait.contract import POSE
-from pocketportrait.distill.augment import jitter_colour, jitter_place
+from pocketportrait.distill.augment import Zoom, draw_place, jitter_colour, place
 from pocketportrait.distill.clips import Pairs
 from pocketportrait.distill.losses import (
     mesh_flow_loss,
@@ -29,7 +29,7 @@ from pocketportrait.distill.targets import (
 from pocketportrait.models.student import Rendered, Student
 from pocketportrait.models.warp import warp_twin
 
-Kind = Literal["motion", "joint"]
+Kind = Literal["motion", "joint", "render"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class LossWeights:
     expression: float = 3.0
     independence: float = 0.3
     smooth: float = 0.05
+    performed: float = 1.5
 
 
 class Objective(nn.Module):
@@ -56,12 +57,22 @@ class Objective(nn.Module):
     mesh_weight: Tensor
 
     def __init__(self, student: Student, kind: Kind, weights: LossWeights | None = None) -> None:
-        """Wrap a student; `kind` says whether only its motion encoder learns."""
+        """Wrap a student; `kind` says what of it learns: `motion`, all (`joint`), or the rest (`render`)."""
         super().__init__()
         self.student, self.kind = student, kind
         self.head = LabelHead(student.dims.code)
         self.weights = weights or LossWeights()
         self.register_buffer("mesh_weight", mesh_weight(), persistent=False)
+        if kind == "render":
+            self.student.motion.requires_grad_(False)
+            self.head.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; a motion encoder that does not learn keeps its batch statistics."""
+        super().train(mode)
+        if self.kind == "render":
+            self.student.motion.eval()
+        return self
 
     def forward(
         self, batch: dict[str, Tensor], side: int
@@ -117,11 +128,45 @@ class Objective(nn.Module):
         return source, performed, parts
 
     def _joint_parts(self, batch: dict[str, Tensor], side: int) -> tuple[dict[str, Tensor], Tensor]:
-        source, driving, parts = self.codes(batch)
+        parts: dict[str, Tensor] = {}
+        if self.kind == "joint":
+            source, driving, parts = self.codes(batch)
+        else:
+            source, driving, moved = self._given_codes(batch)
         photo, target = at_side(batch["photo"], side), at_side(batch["target"], side)
         features, aim, skip = self.student.appearance(photo)
         out = self.student.render.draw(features, aim, skip, source, driving)
-        return parts | self._picture_parts(out, photo, target, batch), out.image.float()
+        parts |= self._picture_parts(out, photo, target, batch)
+        if self.kind == "render":
+            parts["performed"] = self._performed(out.image, moved, batch)
+        return parts, out.image.float()
+
+    @torch.no_grad()
+    def _given_codes(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return source, driving and moved codes of an encoder that does not learn.
+
+        Every other driving expression is read from the moved copy, as in `codes`; the others as
+        they will be read in use.
+        """
+        frames = [batch["photo"], batch["target"], batch["target_moved"]]
+        source, driving, moved = self.student.motion(torch.cat(frames)).float().chunk(3)
+        driving = driving.clone()
+        driving[::2, len(POSE) :] = moved[::2, len(POSE) :]
+        return source, driving, moved
+
+    def _performed(self, image: Tensor, moved: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Return how differently the encoder reads the rendered picture and the wanted frame.
+
+        Both are seen at the same changed place and size, so that only what shows in the face
+        counts. A closed eye is 40 pixels of 65,536: picture losses alone hardly ask for it.
+        """
+        side = batch["target_moved"].shape[-1]
+        if image.shape[-1] != side:
+            image = F.interpolate(image, size=(side, side), mode="bilinear")
+        seen = self.student.motion(place(image.float().clamp(0, 1), batch["place"])).float()
+        with torch.no_grad():
+            blend, shape = self.head(moved)
+        return expression_loss(self.head, seen, blend, shape, torch.ones_like(moved[:, 0]))
 
     def _picture_parts(
         self, out: Rendered, photo: Tensor, target: Tensor, batch: dict[str, Tensor]
@@ -130,31 +175,36 @@ class Objective(nn.Module):
         weight = region_weight(batch["target_points"].cpu(), side).to(target.device)
         half_weight = F.avg_pool2d(weight, 2)
         half_photo, half_target = F.avg_pool2d(photo, 2), F.avg_pool2d(target, 2)
-        fields = F.interpolate(out.fields, scale_factor=2.0, mode="bilinear") * 2
+        fields = F.interpolate(out.fine_fields, scale_factor=2.0, mode="bilinear") * 2
         image = out.image.float()
-        mesh = mesh_flow_loss(
-            out.fields, batch["photo_points"], batch["target_points"], self.mesh_weight
-        )
+        points = batch["photo_points"], batch["target_points"], self.mesh_weight
+        mesh = mesh_flow_loss(out.fields, *points) + mesh_flow_loss(out.fine_fields, *points)
         return {
             "picture": pyramid_loss(image, target, weight),
             "ssim": ssim_loss(image, target, weight),
             "warped": pyramid_loss(warp_twin(half_photo, fields), half_target, half_weight),
-            "mesh": mesh * (32 / out.fields.shape[-1]),
-            "smooth": smoothness_loss(out.fields),
+            "mesh": mesh * (16 / out.fields.shape[-1]),
+            "smooth": (smoothness_loss(out.fields) + smoothness_loss(out.fine_fields)) / 2,
         }
 
 
 def to_batch(pairs: Pairs, rng: torch.Generator, kind: Kind = "joint") -> dict[str, Tensor]:
     """Turn drawn pairs into tensors on the CPU, RGB 0..1, with the augmented copies of `kind`."""
+    names = ("photo_points", "target_points", "pose", "blendshapes", "shape", "has_shape")
+    batch = {name: torch.from_numpy(getattr(pairs, name)) for name in names}
     photo, target = _picture(pairs.photo), _picture(pairs.target)
-    batch = {
-        "photo_jittered": jitter_colour(photo, rng),
-        "target_moved": jitter_place(jitter_colour(target, rng), rng),
-    }
+    if kind != "motion":
+        zoom = Zoom.draw(len(photo), rng)
+        batch |= {name: zoom.points(batch[name]) for name in ("photo_points", "target_points")}
+        batch["pose"] = torch.cat([zoom.pose(part) for part in batch["pose"].chunk(2)])
+        photo, target = zoom.pictures(photo), zoom.pictures(target)
+        batch |= {"photo": photo, "target": target}
+    batch["place"] = draw_place(len(photo), rng)
+    batch["target_moved"] = place(jitter_colour(target, rng), batch["place"])
+    if kind != "render":
+        batch["photo_jittered"] = jitter_colour(photo, rng)
     if kind == "joint":
-        batch |= {"photo": photo, "target": target, "target_jittered": jitter_colour(target, rng)}
-    for name in ("photo_points", "target_points", "pose", "blendshapes", "shape", "has_shape"):
-        batch[name] = torch.from_numpy(getattr(pairs, name))
+        batch["target_jittered"] = jitter_colour(target, rng)
     return batch
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from pocketportrait.distill.objective import Kind
 from pocketportrait.errors import InputError
@@ -49,10 +50,11 @@ def read_plan(path: Path) -> tuple[Phase, ...]:
         raise InputError(
             f"{path}: want a JSON list of phases with {list(Phase.__slots__)}, got: {error}"
         ) from error
+    kinds = " or ".join(get_args(Kind))
     for number, phase in enumerate(plan):
-        if phase.kind not in ("motion", "joint") or min(phase.batch, phase.steps, phase.rate) <= 0:
+        if phase.kind not in get_args(Kind) or min(phase.batch, phase.steps, phase.rate) <= 0:
             raise InputError(
-                f"{path}: phase {number}: want kind motion or joint, and batch, steps and rate above 0"
+                f"{path}: phase {number}: want kind {kinds}, and batch, steps and rate above 0"
             )
     return plan
 

@@ -42,7 +42,7 @@ class Stage:
         self.objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective.to(accelerator.device)
         optimiser = _adam(self.objective, phase.rate)
-        restore_optimiser(optimiser, dict(self.objective.named_parameters()), state.optimiser)
+        restore_optimiser(optimiser, _learning(self.objective), state.optimiser)
         self.average = {
             n: state.average.get(n, v).clone() for n, v in self.objective.state_dict().items()
         }
@@ -131,7 +131,12 @@ def build(dims: StudentDims, side: int) -> Student:
 
 
 def _adam(network: torch.nn.Module, rate: float) -> torch.optim.AdamW:
-    return torch.optim.AdamW(network.parameters(), rate, betas=(0.9, 0.99), weight_decay=1e-3)
+    learning = _learning(network).values()
+    return torch.optim.AdamW(learning, rate, betas=(0.9, 0.99), weight_decay=1e-3)
+
+
+def _learning(network: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    return {name: value for name, value in network.named_parameters() if value.requires_grad}
 
 
 def _bare(optimiser: Any) -> torch.optim.Optimizer:

@@ -155,7 +155,7 @@ class _Run:
         save_student(average.student, self.options.out / WEIGHTS, facts=facts)
         if self.monitor:
             seen = self.monitor.listen(average.student.motion, average.head)
-            if stage.phase.kind == "joint":
+            if stage.phase.kind != "motion":
                 seen |= self.monitor.look(average.student, self.state.step)
             self._log({"monitor": seen})
 

@@ -24,6 +24,8 @@ class StudentDims:
     skip: int = 8  # shallow channels at side/2, warped
     flow: int = 48  # flow net channels at side/8
     flow_deep: int = 64  # flow net channels at side/16
+    guide: int = 32  # flow net channels at side/4
+    refine: int = 24  # hidden channels of the second look at the fields
     embed: int = 128  # length of the vector that modulates the renderer
     seed: int = 24  # channels of the 8x8 map that the codes alone decide
     blocks: int = 2  # residual blocks on the warped features
@@ -79,6 +81,8 @@ def tiny() -> StudentDims:
         features=16,
         flow=12,
         flow_deep=12,
+        guide=8,
+        refine=8,
         embed=16,
         seed=4,
         blocks=1,

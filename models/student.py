@@ -24,6 +24,7 @@ from pocketportrait.models.layers import (
 from pocketportrait.models.warp import RowColumnWarp
 
 CONTROLS = 8  # the coarse fields are smooth surfaces through 8x8 control values
+OPEN = 2.0  # a gate's logit at the start: most is kept
 GREY = 0.5  # pictures are 0..1; the networks see them centred
 POSE_SPREAD = (0.2, 0.13, 0.1, 0.095, 0.058, 0.11)  # of each pose value in portrait clips
 
@@ -91,11 +92,12 @@ class Rendered(NamedTuple):
 
     image: Tensor  # B, 3, H, W, not yet clamped to 0..1
     fields: Tensor  # B, 2, H/4, W/4: dx, dy in pixels of that map, source minus destination
-    masks: Tensor  # B, 2, H/4, W/4: how much of the features and of the skip is kept, 0..1
+    fine_fields: Tensor  # the same for the shallow detail, after a second look at warped features
+    kept: Tensor  # B, 1, H/4, W/4: how much of the shallow detail is kept, 0..1
 
 
 class FlowNet(nn.Module):
-    """Codes and aimed features become two displacement fields and two masks at H/4."""
+    """Codes and aimed features become displacement fields, two gates and a guide at H/4."""
 
     coarse_to_eighth: Tensor
     coarse_to_quarter: Tensor
@@ -117,8 +119,10 @@ class FlowNet(nn.Module):
         self.deep = nn.ModuleList(FilmResidual(dims.flow_deep, dims.embed) for _ in range(2))
         self.up_eighth = nn.Conv2d(dims.flow_deep, dims.flow, 3, 1, 1)
         self.eighth_again = FilmResidual(dims.flow, dims.embed)
-        self.up_quarter = nn.Conv2d(dims.flow, 32, 3, 1, 1)
-        self.head = nn.Conv2d(32, 4, 3, 1, 1)
+        self.up_quarter = nn.Conv2d(dims.flow, dims.guide, 3, 1, 1)
+        self.quarter_again = FilmResidual(dims.guide, dims.embed)
+        silence(self.quarter_again.second, std=0.001)
+        self.head = nn.Conv2d(dims.guide, 4, 3, 1, 1)
         silence(self.head, std=0.001)
         for name, side in (
             ("coarse_to_eighth", dims.side // 8),
@@ -131,8 +135,11 @@ class FlowNet(nn.Module):
 
     def forward(
         self, aimed_BCHW: Tensor, change_BK: Tensor, e_BE: Tensor, still_BE: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the fields [B, 2, H/4, W/4] in pixels of that map, and the masks, 0..1.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return fields [B, 2, H/4, W/4] in pixels of that map, two gates and a guide there.
+
+        The gates are logits of what is kept; the guide is what the blocks after the warp are told
+        about places: where, in the picture to come, which part of the face is.
 
         Args:
             aimed_BCHW: from `Appearance`, at H/8.
@@ -153,8 +160,9 @@ class FlowNet(nn.Module):
             x = block(x, e_BE)
         x = F.relu(self.up_eighth(double(x))) + x_eighth
         x = self.eighth_again(x, e_BE)
-        x = _at_least_float32(self.head(F.relu(self.up_quarter(double(x)))))
-        return x[:, :2] + quarter, torch.sigmoid(x[:, 2:] + 2)
+        guide = F.relu(self.quarter_again(self.up_quarter(double(x)), e_BE))
+        x = _at_least_float32(self.head(guide))
+        return x[:, :2] + quarter, x[:, 2:] + OPEN, guide
 
 
 class Render(nn.Module):
@@ -173,6 +181,12 @@ class Render(nn.Module):
         self.register_buffer("code_scale", torch.tensor([scale]), persistent=False)
         self.flow = FlowNet(dims)
         self.warp = RowColumnWarp(dims.side // 4)
+        self.guide = nn.Conv2d(dims.guide, dims.features, 1)
+        silence(self.guide, std=0.01)
+        last = nn.Conv2d(dims.refine, 3, 3, 1, 1)
+        silence(last, std=0.001)
+        first = nn.Conv2d(dims.features, dims.refine, 3, 1, 1)
+        self.refine = nn.Sequential(first, nn.ReLU(), last)
         self.warp_skip = RowColumnWarp(dims.side // 2)
         self.blocks = nn.ModuleList(
             FilmResidual(dims.features, dims.embed) for _ in range(dims.blocks)
@@ -194,10 +208,8 @@ class Render(nn.Module):
         driving_code: Tensor,
     ) -> Rendered:
         """Render and keep what training looks at. Arguments as in `forward`."""
-        centred, fields, masks = self._paint(
-            features, features_flow, features_skip, source_code, driving_code
-        )
-        return Rendered(centred + GREY, fields, masks)
+        out = self._paint(features, features_flow, features_skip, source_code, driving_code)
+        return out._replace(image=out.image + GREY)
 
     def _paint(
         self,
@@ -212,16 +224,19 @@ class Render(nn.Module):
         source = source_code * self.code_scale
         e = self.embed(torch.cat([source, change], 1))
         still = self.embed(torch.cat([source, torch.zeros_like(change)], 1))
-        fields, masks = self.flow(features_flow, change, e, still)
-        x = self.warp(features, fields) * masks[:, :1]
+        fields, gates, guide = self.flow(features_flow, change, e, still)
+        x = self.warp(features, fields) * torch.sigmoid(gates[:, :1]) + self.guide(guide)
         for block in self.blocks:
             x = block(x, e)
+        fine = _at_least_float32(self.refine(x))
+        fine_fields = fields + fine[:, :2]
+        kept = torch.sigmoid(gates[:, 1:] + fine[:, 2:])
         x = pixel_shuffle(F.relu(self.up_half(x)))
-        half = double(torch.cat([fields * 2, masks[:, 1:]], 1))
+        half = double(torch.cat([fine_fields * 2, kept], 1))
         skip = self.warp_skip(features_skip, half[:, :2]) * half[:, 2:]
         mixed = F.relu(self.mix(torch.cat([x, skip], 1)))
         painted = self.paint(pixel_shuffle(F.relu(self.up_full(mixed))))
-        return Rendered(painted + pixel_shuffle(self.copy(skip)), fields, masks)
+        return Rendered(painted + pixel_shuffle(self.copy(skip)), fields, fine_fields, kept)
 
     def forward(
         self,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pocketportrait.distill.augment import jitter_colour, jitter_place
+from pocketportrait.distill.augment import Zoom, draw_place, jitter_colour, place
 from pocketportrait.distill.labels import ClipLabels
 from pocketportrait.distill.losses import (
     MOUTH,
@@ -72,14 +72,42 @@ def test_constant_fields_are_smooth() -> None:
     assert smoothness_loss(torch.full((1, 2, 8, 8), 3.0)) == 0
 
 
-def test_jitter_is_repeatable_and_stays_in_range() -> None:
+def rng(seed: int = 4) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_colour_jitter_is_repeatable_and_stays_in_range() -> None:
     x = torch.rand(3, 3, SIDE, SIDE)
-    for jitter in (jitter_colour, jitter_place):
-        one, two = (jitter(x, torch.Generator().manual_seed(4)) for _ in range(2))
-        assert torch.equal(one, two)
-        assert one.min() >= 0
-        assert one.max() <= 1
-        assert (one - x).abs().mean() > 0.01
+    one, two = jitter_colour(x, rng()), jitter_colour(x, rng())
+    assert torch.equal(one, two)
+    assert one.min() >= 0
+    assert one.max() <= 1
+    assert (one - x).abs().mean() > 0.01
+
+
+def test_places_are_repeatable_and_the_unmoved_one_changes_nothing() -> None:
+    x = torch.rand(3, 3, SIDE, SIDE)
+    affine = draw_place(3, rng())
+    assert torch.equal(affine, draw_place(3, rng()))
+    assert (place(x, affine) - x).abs().mean() > 0.01
+    unmoved = torch.eye(2, 3).expand(3, 2, 3)
+    torch.testing.assert_close(place(x, unmoved), x, atol=1e-5, rtol=0)
+
+
+def test_zoom_moves_points_and_pose_with_the_picture() -> None:
+    x = torch.zeros(8, 3, 128, 128)
+    x[..., 60:69, 60:69] = 1  # centre at 64.5 / 128
+    zoom = Zoom.draw(8, rng(1))
+    assert 2 <= (zoom.scale == 1).sum() <= 6
+    points = zoom.points(torch.full((8, 1, 2), 64.5 / 128))
+    seen = zoom.pictures(x)[:, 0]
+    step = (torch.arange(128) + 0.5) / 128
+    mass = seen.sum((1, 2))
+    centre = torch.stack([(seen.sum(1) * step).sum(1), (seen.sum(2) * step).sum(1)], 1)
+    torch.testing.assert_close(centre / mass[:, None], points[:, 0], atol=1e-3, rtol=0)
+    pose = zoom.pose(torch.tensor([[0.1, 0.2, 0.3, 0.5 / 128, 0.5 / 128, 0.0]]).repeat(8, 1))
+    torch.testing.assert_close(pose[:, 3:5] + 0.5, points[:, 0])
+    torch.testing.assert_close(pose[:, 5], (mass / 81).log() / 2, atol=0.06, rtol=0)
 
 
 def labels_of(points: np.ndarray, roll: float = 0.0) -> ClipLabels:

@@ -122,6 +122,40 @@ def test_joint_loss_reaches_every_weight(clips: Clips) -> None:
     }
 
 
+def test_render_phase_teaches_all_but_the_motion_encoder(clips: Clips) -> None:
+    objective = Objective(build(tiny(), SIDE), "render").train()
+    before = {n: v.clone() for n, v in objective.student.motion.state_dict().items()}
+    batch = to_batch(clips.draw(4, 0, 0), torch.Generator().manual_seed(0), "render")
+    loss, parts, _ = objective(batch, SIDE)
+    loss.backward()
+    for name, parameter in objective.named_parameters():
+        learns = not name.startswith(("student.motion.", "head."))
+        assert (parameter.grad is not None) == learns, name
+    assert "performed" in parts
+    after = objective.student.motion.state_dict()
+    assert all(torch.equal(v, after[n]) for n, v in before.items())  # batch statistics too
+
+
+def test_a_picture_that_reads_like_the_target_performs_it(clips: Clips) -> None:
+    objective = Objective(build(tiny(), SIDE), "render").train()
+    batch = to_batch(clips.draw(4, 0, 0), torch.Generator().manual_seed(0), "render")
+    unmoved = torch.eye(2, 3).expand(4, 2, 3).contiguous()
+    batch |= {"place": unmoved, "target_moved": batch["target"]}
+    moved = objective.student.motion(batch["target"])
+    same, other = (objective._performed(batch[n], moved, batch) for n in ("target", "photo"))
+    assert float(same) < float(other) / 100
+
+
+def test_extremes_of_expression_are_drawn_far_more_often_than_they_happen(clips: Clips) -> None:
+    for labels in clips.labels:
+        labels.blendshapes[:] = 0
+        labels.blendshapes[3, [9, 10]] = 1  # one blink
+    picked = [clips._pick(np.random.default_rng([0, k])) for k in range(400)]
+    share = np.mean([target == 3 for _, _, target, _ in picked])
+    assert share > 2.5 / FRAMES
+    assert any(photo == target for _, photo, target, _ in picked)
+
+
 def test_motion_phase_teaches_the_motion_encoder_only(clips: Clips) -> None:
     objective = Objective(build(tiny(), SIDE), "motion").train()
     batch = to_batch(clips.draw(4, 0, 0), torch.Generator().manual_seed(0))
@@ -237,5 +271,5 @@ def test_plan_that_is_none_is_refused(tmp_path: Path, text: str, message: str) -
 def test_phase_without_steps_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text(json.dumps([dataclasses.asdict(dataclasses.replace(PLAN[0], steps=0))]))
-    with pytest.raises(InputError, match="phase 0: want kind motion or joint"):
+    with pytest.raises(InputError, match="phase 0: want kind motion or joint or render"):
         read_plan(path)
