@@ -19,7 +19,7 @@ QUOTED_LINES = 5  # of what a converter printed before it failed
 
 
 @contextlib.contextmanager
-def converter(name: str) -> Iterator[None]:
+def converter(name: str, extra: str = EXTRA) -> Iterator[None]:
     """Import and run a converter inside: nothing reaches the terminal unless it fails.
 
     The process's own output is redirected, because half of the noise comes from C++. Draw no
@@ -27,6 +27,7 @@ def converter(name: str) -> Iterator[None]:
 
     Args:
         name: what the converter calls itself.
+        extra: the extra that installs it.
 
     Raises:
         InputError: the disk is full or read only.
@@ -43,7 +44,7 @@ def converter(name: str) -> Iterator[None]:
             raise
         except ModuleNotFoundError as error:
             package = (error.name or str(error)).partition(".")[0]
-            raise MissingToolError.for_extra(package, EXTRA) from error
+            raise MissingToolError.for_extra(package, extra) from error
         except Exception as error:
             if isinstance(error, OSError) and error.errno in NO_PLACE:
                 raise InputError(
