@@ -41,6 +41,7 @@ acceptance: $(STAMP)
 	$(BIN)/python acceptance/score_environment.py
 	@status=0; \
 	$(BIN)/python acceptance/self_reenactment.py --out $(OUT)/acceptance || status=1; \
+	$(BIN)/python acceptance/evaluate_agreement.py --scored $(OUT)/acceptance --out $(OUT)/agreement || status=1; \
 	$(BIN)/python acceptance/slices.py --bundle $(OUT)/acceptance/bundle --out $(OUT)/slices || status=1; \
 	$(BIN)/python acceptance/teachers.py || status=1; \
 	exit $$status

@@ -1,21 +1,14 @@
-"""Clips that are compared number by number: read as the scorer reads them, written without loss."""
+"""Clips that are compared number by number are written without loss."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import av
 
 from pocketportrait import atomic
 from pocketportrait.contract import Array
-
-
-def frames_of(path: Path) -> Iterator[Array]:
-    """Yield RGB frames, converted as the scorer converts them."""
-    with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
 
 
 def write_clip(path: Path, frames: Iterable[Array]) -> int:

@@ -13,20 +13,21 @@ import sys
 import venv
 from pathlib import Path
 
+from pocketportrait.errors import InputError
+from pocketportrait.validation import face_reader
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".venv-score"
 PACKAGES = ("mediapipe==1.2.2", "onnxruntime==1.31.1", "av", "opencv-contrib-python", "numpy")
-VARIABLE = "POCKETPORTRAIT_SCORE_PYTHON"
 
 
 def score_python() -> Path:
     """Return the scorer's interpreter; its environment is made on first use."""
-    if given := os.environ.get(VARIABLE):
-        path = Path(given)
-        python = path / "bin" / "python" if path.is_dir() else path
-        if not python.is_file():
-            sys.exit(f"error: {VARIABLE}: want an environment or its interpreter, got {given}")
-        return python
+    if os.environ.get(face_reader.PYTHON_VARIABLE):
+        try:
+            return face_reader.score_python()
+        except InputError as error:
+            sys.exit(f"error: {error}")
     python, stamp = FOLDER / "bin" / "python", FOLDER / ".installed"
     wanted = "\n".join(PACKAGES)
     if not (stamp.is_file() and stamp.read_text() == wanted):

@@ -4,7 +4,7 @@
 
 Every clip's first frame is the photo and the whole clip the driver, both already cropped. Frames are kept
 lossless and judged by the reference scorer in its own environment. Exit 1 if a gate is missed.
-Writes PAIRS.json, scores.jsonl, figures.json and sheet.png.
+Writes PAIRS.json, scores.jsonl, figures.json and sheet-01.png.
 """
 
 from __future__ import annotations
@@ -13,40 +13,35 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from lossless import frames_of, write_clip
-from PIL import Image
+from lossless import write_clip
 from score_environment import ROOT, score_python
 
 from pocketportrait import atomic
 from pocketportrait.bundle import Bundle
-from pocketportrait.contract import Array
 from pocketportrait.runtime.session import Session
+from pocketportrait.validation.portrait_actors import ModelActor, RecordedActor
+from pocketportrait.validation.portrait_clips import Clip
+from pocketportrait.validation.portrait_sheets import Liveliest, Sheets
 from pocketportrait.validation.reenactment import Row, other_figures, reenactment_gates
 
 SHARED = ROOT.parent / "shared"
-SHEET_CLIPS, SHEET_GAIN = 8, 3  # rows of the sheet; how much its differences are brightened
-
-
-def performed(session: Session, clip: Path) -> Iterator[Array]:
-    """Yield a clip as its own first frame performs it."""
-    for index, frame in enumerate(frames_of(clip)):
-        if index == 0:
-            session.set_photo(frame)
-        yield session.step(frame)
+SHEET_CLIPS = 8
 
 
 def render_all(bundle: Bundle, clips: Sequence[Path], folder: Path) -> list[dict[str, str]]:
     """Draw all clips and return the scorer's list of pairs."""
     pairs = []
     with Session.open(bundle, format="onnx", precision="fp32") as session:
+        actor = ModelActor(session)
         for number, clip in enumerate(clips, 1):
             out = folder / f"{clip.stem}.mkv"
-            count = write_clip(out, performed(session, clip))
+            driver = Clip(clip.stem, clip)
+            performed = actor.perform(driver.first_frame(), driver, None)
+            count = write_clip(out, (output for output, _ in performed))
             print(f"rendered {number} of {len(clips)}: {clip.name}, {count} frames", flush=True)
             pairs.append({"kind": "self", "out": str(out), "target": str(clip)})
     return pairs
@@ -62,19 +57,17 @@ def score(pairs: Path, scorer: Path, log: Path) -> list[dict[str, Any]]:
     return [row for row in map(json.loads, ran.stdout.splitlines()) if "mean" not in row]
 
 
-def sheet(rows: Sequence[Row], clips: dict[str, Path], path: Path) -> None:
+def sheet(clips: Sequence[Path], drawn: Path, out: Path) -> Sequence[Path]:
     """Write photo, driver, output and difference at each clip's liveliest frame."""
-    strips = []
-    for row in rows:
-        drawn, clip = Path(row["out"]), clips[Path(row["out"]).stem]
-        target, output = list(frames_of(clip)), list(frames_of(drawn))
-        moved = [np.abs(frame.astype(int) - target[0]).mean() for frame in target]
-        best = int(np.argmax(moved))
-        difference = np.abs(output[best].astype(int) - target[best]) * SHEET_GAIN
-        shown = (target[0], target[best], output[best], difference.clip(0, 255).astype(np.uint8))
-        strips.append(np.concatenate(shown, axis=1))
-    with atomic.replacing(path) as temporary:
-        Image.fromarray(np.concatenate(strips)).save(temporary)
+    shown = [Clip(path.stem, path) for path in clips]
+    actor, sheets = RecordedActor(drawn, shown), Sheets(out, "sheet")
+    for clip in shown:
+        liveliest = Liveliest(clip.first_frame())
+        for output, target in actor.perform(clip.first_frame(), clip, None):
+            liveliest.add(output, target)
+        sheets.add(liveliest.strip(), clip.name)
+    sheets.finish()
+    return sheets.pages
 
 
 def default_bundle(folder: Path) -> Path:
@@ -141,10 +134,10 @@ def main() -> int:
     pairs_file = options.out / "PAIRS.json"
     atomic.write_bytes(pairs_file, json.dumps(pairs, indent=1).encode())
     rows = score(pairs_file, options.scorer, options.out / "scores.jsonl")
-    shown = [r for r in rows if Path(r["out"]).stem in footage][:SHEET_CLIPS]
-    sheet(shown, clips, options.out / "sheet.png")
+    shown = [clip for name, clip in clips.items() if name in footage]
+    pages = sheet(shown[:SHEET_CLIPS], options.out / "clips", options.out)
     passed = report(rows, footage, options.out / "figures.json")
-    print(f"\nsheet: {options.out / 'sheet.png'}")
+    print(f"\nsheet: {', '.join(map(str, pages))}")
     return 0 if passed else 1
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lossless import frames_of, write_clip
+from lossless import write_clip
 from PIL import Image
 from score_environment import ROOT, score_python
 from self_reenactment import SHARED, default_bundle
@@ -26,6 +26,7 @@ from pocketportrait import atomic
 from pocketportrait.bundle import Bundle
 from pocketportrait.contract import GRAPHS, POSE, Array
 from pocketportrait.runtime.runner import open_runner
+from pocketportrait.validation.portrait_clips import frames_of
 
 POSE_NAMES = ("yaw", "pitch", "roll")
 BLENDSHAPES = {"jaw_open": [25], "blink": [9, 10], "smile": [44, 45]}

@@ -97,8 +97,9 @@ class FaceReader:
 
     def hashes(self) -> dict[str, str]:
         """Return the sha256 of the models that are used."""
-        files = [f for f in (self._landmarker, self._identity_file) if f]
-        return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+        folder = self._landmarker.parent
+        files = [folder / name for name in (LANDMARKER, IDENTITY, f"{IDENTITY}.data")]
+        return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()}
 
     def __enter__(self) -> Self:
         """Load the models.

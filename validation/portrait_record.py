@@ -6,7 +6,7 @@ Its JSON Schema is published as `docs/schemas/evaluation-1.json`; figures are de
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from pocketportrait.validation.reenactment import ratio_to_repeating
 
 STATIC = "_static"
 RATED = ("l1", "akd_px", "aed", "apd_deg")  # worst clips are told by their ratio in these
+RATIOS = (*RATED, "flicker_error")  # errors: less is better, and "repeat the photo" is 1
 NUM_WORST = 5
 
 Figures = dict[str, FiniteFloat]
@@ -132,7 +133,7 @@ def _summary(group: str, rows: Sequence[ClipFigures]) -> Summary:
     figures = [row.figures for row in rows]
     names = sorted({name for row in figures for name in row})
     values = {name: [row[name] for row in figures if name in row] for name in names}
-    rated = [n for n in names if _any_has(figures, n, n + STATIC) and _mean_static(figures, n)]
+    rated = [n for n in RATIOS if _static_sum(figures, n) > 0]
     return Summary(
         kind=rows[0].kind,
         group=group,
@@ -143,11 +144,7 @@ def _summary(group: str, rows: Sequence[ClipFigures]) -> Summary:
     )
 
 
-def _any_has(figures: Iterable[Figures], *names: str) -> bool:
-    return any(all(name in row for name in names) for row in figures)
-
-
-def _mean_static(figures: Sequence[Figures], name: str) -> float:
+def _static_sum(figures: Sequence[Figures], name: str) -> float:
     return sum(row[name + STATIC] for row in figures if name in row and name + STATIC in row)
 
 
