@@ -67,7 +67,7 @@ def to_tflite(module: nn.Module, spec: GraphSpec, path: Path, *, precision: str 
         content = bytes(litert_torch.convert(wrapped, sample_kwargs=named).model_content())
     if precision == "fp16":
         content = _halve(content)
-    _write(content, spec, path)
+    write_checked(content, spec, path)
     return path
 
 
@@ -79,7 +79,7 @@ def halve_tflite(source: Path, spec: GraphSpec, path: Path) -> Path:
         ConverterError: the conversion failed.
 
     """
-    _write(_halve(source.read_bytes()), spec, path)
+    write_checked(_halve(source.read_bytes()), spec, path)
     return path
 
 
@@ -103,7 +103,13 @@ def _halve(content: bytes) -> bytes:
         return bytes(halver.quantize().quantized_model)
 
 
-def _write(content: bytes, spec: GraphSpec, path: Path) -> None:
+def write_checked(content: bytes, spec: GraphSpec, path: Path) -> None:
+    """Write a file whose signature was compared with the contract.
+
+    Raises:
+        ConverterError: names, shapes or types are not the contract's.
+
+    """
     with converter("ai-edge-litert"):
         _check_read_back(content, spec)
     atomic.write_bytes(path, content)
