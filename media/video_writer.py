@@ -50,6 +50,7 @@ class VideoWriter:
         audio_from: Path | None = None,
         audio_start: Fraction = Fraction(0),
         lossless: bool = False,
+        threads: int = 0,
     ) -> None:
         """Say what will be written; nothing is opened yet.
 
@@ -61,6 +62,7 @@ class VideoWriter:
             audio_from: the file whose first sound track is copied, if it has one.
             audio_start: the second of that file at which our first frame stands.
             lossless: keep every RGB value, for scoring; few players show such files.
+            threads: of the encoder; 0 takes what the machine has, and the bytes depend on it.
 
         Raises:
             InputError: the suffix or the size is not one that can be written.
@@ -81,6 +83,7 @@ class VideoWriter:
         self._audio_from = audio_from
         self._audio_start = audio_start
         self._lossless = lossless
+        self._threads = threads
         self._last_pts = -1
         self._num_frames = 0
 
@@ -178,6 +181,7 @@ class VideoWriter:
             stream.codec_context.color_trc = ColorTrc.BT709
             stream.codec_context.color_range = ColorRange.MPEG
         stream.codec_context.time_base = self._time_base
+        stream.codec_context.thread_count = self._threads
         return stream
 
     def _frame(self, rgb: Array) -> av.VideoFrame:

@@ -1,6 +1,26 @@
 """The command line: every command parses, calls one library function and prints one line a fact."""
 
-from pocketportrait.cli import animate, demo, evaluate, export, teacher, training, verify
+from pocketportrait.cli import (
+    animate,
+    demo,
+    evaluate,
+    export,
+    prepare,
+    teacher,
+    training,
+    verify,
+)
 from pocketportrait.cli.app import app, main
 
-__all__ = ["animate", "app", "demo", "evaluate", "export", "main", "teacher", "training", "verify"]
+__all__ = [
+    "animate",
+    "app",
+    "demo",
+    "evaluate",
+    "export",
+    "main",
+    "prepare",
+    "teacher",
+    "training",
+    "verify",
+]

@@ -1,0 +1,1 @@
+"""Raw videos become training clips: shots, faces, crops, filters, identities, shards."""
