@@ -97,6 +97,7 @@ def cross_pairs(
             frames=options.frames,
             drift_frames=0,
             keep_clips=True,
+            threads=1,  # the same last bits everywhere
         ),
     )
     held_out = HeldOut.read(options.data)
@@ -137,7 +138,7 @@ def main() -> int:
     parser.add_argument("--scorer", type=Path, default=SHARED / "score" / "score.py")
     parser.add_argument("--limit", type=int, help="only so many clips of footage: a quick look")
     parser.add_argument("--cross", type=int, default=4, help="pairs across people; 0 for none")
-    parser.add_argument("--drivers", nargs="*", default=["ccf04f72de00", "01fae306db8c"])
+    parser.add_argument("--drivers", nargs="*", default=["01fae306db8c", "f1aea1de7034"])
     parser.add_argument("--frames", type=int, help="only so many of each driver of the pairs")
     options = parser.parse_args()
     shared = {

@@ -13,10 +13,10 @@ from pocketportrait.runtime.session import Session
 from pocketportrait.validation.portrait import SIDE_PX
 from pocketportrait.validation.portrait_clips import (
     SHOWN_NAMES,
-    VIDEO_SUFFIXES,
     Clip,
     fit,
     frames_of,
+    is_video,
 )
 
 Pairs = Iterator[tuple[Array, Array]]
@@ -66,7 +66,7 @@ class RecordedActor:
             raise InputError(
                 f"{folder}: want a folder of rendered clips, got none; check --rendered"
             )
-        found = {file.stem: file for file in folder.iterdir() if file.suffix in VIDEO_SUFFIXES}
+        found = {file.stem: file for file in folder.iterdir() if is_video(file)}
         if lost := [clip.name for clip in clips if clip.name not in found]:
             raise InputError(
                 f"{folder}: want a video for every clip, got none for {', '.join(lost[:SHOWN_NAMES])}"

@@ -91,7 +91,7 @@ def evaluate(
         the record that was written.
 
     Raises:
-        InputError: data, bundle, models or options that cannot be used; nothing is written.
+        InputError: data, bundle, models or options that cannot be used; no record is written.
         MissingToolError: no runner of the format, or no MediaPipe where models were named.
 
     """
