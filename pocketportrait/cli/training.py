@@ -19,7 +19,7 @@ Labels = Annotated[Path | None, typer.Option(help="DATA/labels by default.")]
 Cache = Annotated[Path | None, typer.Option(help="Decoded frames; out/cache by default.")]
 Preset = Annotated[str, typer.Option(help="Sizes of the student: phone or tiny.")]
 Plan = Annotated[
-    Path | None, typer.Option(help="Phases as JSON; the plan of the shipped weights by default.")
+    Path | None, typer.Option(help="Phases as JSON; those of a full training by default.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of weights and of the order of pairs.")]
 Minutes = Annotated[
@@ -29,6 +29,9 @@ Start = Annotated[Path | None, typer.Option(help="Weights to begin with.")]
 Monitor = Annotated[Path | None, typer.Option(help="Another labelled folder to watch figures on.")]
 MonitorLabels = Annotated[Path | None, typer.Option(help="MONITOR/labels by default.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
+Average = Annotated[
+    float, typer.Option(min=0, max=1, help="Decay a step of the moving average that is written.")
+]
 Licence = Annotated[str, typer.Option(help="Licence of the weights, kept in their metadata.")]
 
 
@@ -76,6 +79,7 @@ def train(
     monitor: Monitor = None,
     monitor_labels: MonitorLabels = None,
     threads: Threads = None,
+    average: Average = 0.995,
     licence: Licence = "",
 ) -> None:
     """Train a student from labelled clips; a run that was stopped goes on where it stood."""
@@ -96,6 +100,7 @@ def train(
         monitor=monitor,
         monitor_labels=monitor_labels,
         threads=threads,
+        average=average,
         licence=licence,
     )
 
