@@ -57,11 +57,31 @@ def to_coreml(
 
     """
     check_module(module, precision)
+    with converter("coremltools"):
+        model = _convert(module, spec, precision, io)
+    return save_checked(model, spec, path, io=io)
+
+
+def save_checked(model: Any, spec: GraphSpec, path: Path, *, io: Io = "tensor") -> Path:
+    """Save a Core ML model whose inputs and outputs were compared with the contract.
+
+    Args:
+        model: a `coremltools.models.MLModel`.
+        spec: the graph's contract.
+        path: `.mlpackage` folder to write or replace.
+        io: how it takes and gives pictures.
+
+    Raises:
+        InputError: the place cannot be written to.
+        MissingToolError: the `export` extra is not installed.
+        ConverterError: the package is not what the contract says.
+
+    """
     temporary = place.beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with converter("coremltools"):
-            _convert(module, spec, precision, io).save(str(temporary))
+            model.save(str(temporary))
             _make_repeatable(temporary)
             _check_read_back(temporary, spec, io)
         place.sync(temporary)

@@ -22,14 +22,15 @@ def match_layers(layers: Sequence[Layer], weights: Mapping[str, Array], file: st
 
     Args:
         layers: of the ONNX fp32 file.
-        weights: float weights by any key, each [out, in, ...] as ONNX has it, in order of execution.
+        weights: float constants by any key, each [out, in, ...] as ONNX has it, in order of
+            execution; those that are no layer's are passed over.
         file: for the message.
 
     Returns:
         Key of the weight to name of the layer.
 
     Raises:
-        ConverterError: a weight belongs to no layer, or a layer has none.
+        ConverterError: a layer has no weights in the file.
 
     """
     left = list(layers)
@@ -37,14 +38,14 @@ def match_layers(layers: Sequence[Layer], weights: Mapping[str, Array], file: st
     for key, weight in weights.items():
         layer = next((one for one in left if _alike(one.weight, weight)), None)
         if layer is None:
-            raise ConverterError(
-                f"{file}: {key} {weight.shape} has weights of no layer of the ONNX fp32 file;"
-                " export both formats from one student"
-            )
+            continue  # a fixed matrix
         left.remove(layer)
         found[key] = layer.name
     if left:
-        raise ConverterError(f"{file}: no weights of {', '.join(one.name for one in left)}")
+        raise ConverterError(
+            f"{file}: want weights of every layer of the ONNX fp32 file, got none of"
+            f" {', '.join(one.name for one in left)}; export both formats from one student"
+        )
     return found
 
 

@@ -100,7 +100,7 @@ def layer_of_operation(
     """Return, for a float file, the layer of every operation with learnt weights, by its number.
 
     Raises:
-        ConverterError: weights of the file belong to no layer.
+        ConverterError: a layer's weights are not in the file.
 
     """
     users: dict[str, list[int]] = {}
@@ -109,19 +109,8 @@ def layer_of_operation(
         if operation.kind not in WEIGHTED or len(operation.inputs) < 2:
             continue
         weight = operation.inputs[1]
-        if weight.values is not None and (len(operation.inputs) > 2 or _learnt(weight, layers)):
+        if weight.values is not None and weight.values.dtype == np.float32:
             users.setdefault(str(weight.index), []).append(number)
             weights[str(weight.index)] = as_onnx(weight.values)
     names = match_layers(layers, weights, file)
-    return {number: names[key] for key, numbers in users.items() for number in numbers}
-
-
-def _learnt(weight: TfliteTensor, layers: tuple[Layer, ...]) -> bool:
-    """Say whether a weight without bias is a layer's: fixed matrices are multiplied in the same way."""
-    assert weight.values is not None
-    values = as_onnx(weight.values)
-    return any(
-        one.weight.squeeze().shape == values.squeeze().shape
-        and np.allclose(one.weight.squeeze(), values.squeeze(), atol=1e-6)
-        for one in layers
-    )
+    return {n: names[key] for key, numbers in users.items() if key in names for n in numbers}

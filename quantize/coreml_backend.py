@@ -1,0 +1,192 @@
+"""Core ML: palettes, linear weights and 8-bit activations through coremltools.optimize.
+
+coremltools measures ranges with macOS alone, and version 9.0 keeps the last sample's only. Our oracle
+measures them on any system, over all samples.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pocketportrait.contract import Array, GraphSpec
+from pocketportrait.errors import ConverterError
+from pocketportrait.export.converter import converter
+from pocketportrait.export.to_coreml import PIXEL, save_checked
+from pocketportrait.quantize.calibration import Feed
+from pocketportrait.quantize.coreml_graph import (
+    CoremlOperation,
+    layer_of_operation,
+    read_coreml,
+)
+from pocketportrait.quantize.plan import GraphPlan, Setting
+
+Ranges = dict[str, dict[str, float]]
+
+CARRIERS = {"relu", "clip", "relu6", "transpose", "reshape"}  # pass on what they get
+JOINS = {"add"}  # coremltools quantizes no products
+PALETTE_BITS = 6
+IOS17 = 8  # specification version
+
+
+def quantize_coreml(
+    source: Path, spec: GraphSpec, plan: GraphPlan, feeds: Sequence[Feed], path: Path
+) -> Path:
+    """Write one graph of a recipe as an `.mlpackage`.
+
+    Args:
+        source: the fp32 package.
+        spec: the graph's contract; names, shapes and types of the result are compared with it.
+        plan: a setting for every layer.
+        feeds: calibration inputs; unused where nothing computes in integers.
+        path: `.mlpackage` folder to write or replace.
+
+    Raises:
+        MissingToolError: the `quantize` extra is not installed.
+        ConverterError: a tool failed, or wrote another package than asked for.
+
+    """
+    with converter("coremltools.optimize", "quantize"):
+        import coremltools as ct
+
+        operations = read_coreml(source)
+        names = layer_of_operation(operations, plan.layers, source.name)
+        model = ct.models.MLModel(str(source), skip_model_load=True)
+        images = any(f.type.WhichOneof("Type") == "imageType" for f in _features(model))
+        model = _quantize_weights(model, operations, names, plan)
+        if plan.integer:
+            model = _quantize_activations(model, source, operations, names, plan, feeds)
+        if model.get_spec().specificationVersion > IOS17:
+            raise ConverterError(f"{path.name}: want a package for iOS 17, got a later one")
+    return save_checked(model, spec, path, io="image" if images else "tensor")
+
+
+def _features(model: Any) -> list[Any]:
+    description = model.get_spec().description
+    return [*description.input, *description.output]
+
+
+def _quantize_weights(
+    model: Any, operations: Sequence[CoremlOperation], names: Mapping[int, str], plan: GraphPlan
+) -> Any:
+    import coremltools.optimize.coreml as cto
+
+    palettes: dict[str, Any] = {}
+    linear: dict[str, Any] = {}
+    for number, layer in names.items():
+        setting, weight = plan.settings[layer], operations[number].weight
+        assert weight is not None
+        if setting.scheme == "palette6":
+            palettes[weight.name] = cto.OpPalettizerConfig(
+                mode="kmeans", nbits=PALETTE_BITS, weight_threshold=0
+            )
+        elif setting.scheme in ("w8", "w8a8"):
+            linear[weight.name] = _linear(setting)
+    if palettes:
+        model = cto.palettize_weights(model, cto.OptimizationConfig(op_name_configs=palettes))
+    if linear:
+        model = cto.linear_quantize_weights(model, cto.OptimizationConfig(op_name_configs=linear))
+    return model
+
+
+def _linear(setting: Setting) -> Any:
+    import coremltools.optimize.coreml as cto
+
+    return cto.OpLinearQuantizerConfig(
+        mode="linear_symmetric" if setting.symmetric else "linear",
+        dtype="int8" if setting.symmetric else "uint8",
+        granularity=f"per_{setting.granularity}",
+        weight_threshold=0,
+    )
+
+
+def _quantize_activations(
+    model: Any,
+    source: Path,
+    operations: Sequence[CoremlOperation],
+    names: Mapping[int, str],
+    plan: GraphPlan,
+    feeds: Sequence[Feed],
+) -> Any:
+    import coremltools.optimize.coreml as cto
+
+    chosen = _integer_operations(operations, names, plan)
+    config = cto.OptimizationConfig(
+        op_name_configs={
+            name: cto.OpLinearQuantizerConfig(mode="linear", dtype="int8") for name in chosen
+        }
+    )
+    with _ranges_of_the_oracle(measure_ranges(source, operations, feeds)):
+        return cto.linear_quantize_activations(model, config, [])
+
+
+def _integer_operations(
+    operations: Sequence[CoremlOperation], names: Mapping[int, str], plan: GraphPlan
+) -> list[str]:
+    """Return the names of operations whose inputs become integers, as the ONNX backend chooses."""
+    chosen: list[str] = []
+    from_integer: set[str] = set()
+    for number, operation in enumerate(operations):
+        reached = any(name in from_integer for name in operation.inputs)
+        joins = plan.between == "int8" and operation.kind in JOINS and len(operation.inputs) > 1
+        layer = number in names and plan.settings[names[number]].integer
+        if layer or (reached and joins):
+            chosen.append(operation.name)
+        if layer or (reached and (joins or operation.kind in CARRIERS)):
+            from_integer.update(operation.outputs)
+    return chosen
+
+
+def measure_ranges(
+    package: Path, operations: Sequence[CoremlOperation], feeds: Sequence[Feed]
+) -> Ranges:
+    """Return the smallest and largest number of every float value of a package over all feeds.
+
+    Args:
+        package: the fp32 package, run by the oracle.
+        operations: of the package.
+        feeds: contract inputs.
+
+    """
+    import torch
+
+    from pocketportrait.runtime.coreml_package import colour_orders
+    from pocketportrait.runtime.mil.program import MilProgram
+
+    program = MilProgram(package)
+    orders = colour_orders(program.spec)
+    keep = [operation.outputs[0] for operation in operations if operation.result.startswith("fp")]
+    ranges: Ranges = {}
+    for feed in feeds:
+        values = {name: torch.from_numpy(_as_fed(v, orders.get(name))) for name, v in feed.items()}
+        for name, value in {**values, **program.run(values, keep)}.items():
+            old = ranges.get(name, {"rmin": np.inf, "rmax": -np.inf})
+            ranges[name] = {
+                "rmin": min(old["rmin"], float(value.min())),
+                "rmax": max(old["rmax"], float(value.max())),
+            }
+    return ranges
+
+
+def _as_fed(value: Array, order: str | None) -> Array:
+    """Return a contract tensor as the program gets it: pictures of Core ML images are 0..255."""
+    if order is None:
+        return np.array(value)
+    return np.ascontiguousarray(value[:, ::-1] if order == "BGR" else value) * np.float32(PIXEL)
+
+
+@contextlib.contextmanager
+def _ranges_of_the_oracle(ranges: Ranges) -> Iterator[None]:
+    """Let coremltools take our ranges in place of those that it would measure itself."""
+    from coremltools.optimize.coreml import _post_training_quantization as module
+
+    own = module._get_activation_calibration_stats
+    module._get_activation_calibration_stats = lambda *_: ranges
+    try:
+        yield
+    finally:
+        module._get_activation_calibration_stats = own
