@@ -181,12 +181,23 @@ def _as_fed(value: Array, order: str | None) -> Array:
 
 @contextlib.contextmanager
 def _ranges_of_the_oracle(ranges: Ranges) -> Iterator[None]:
-    """Let coremltools take our ranges in place of those that it would measure itself."""
+    """Let coremltools take our ranges in place of those that it would measure itself.
+
+    It also narrows ranges to float16, and then refuses the scales that it made of them in a float32
+    program: they stay float32.
+    """
+    from coremltools.optimize import _utils as numbers
     from coremltools.optimize.coreml import _post_training_quantization as module
 
-    own = module._get_activation_calibration_stats
+    def wide(stats: Ranges, name: str) -> Array:
+        return np.array([stats[name]["rmin"], stats[name]["rmax"]], np.float32)
+
+    own = module._get_activation_calibration_stats, numbers.get_min_and_max_values
     module._get_activation_calibration_stats = lambda *_: ranges
+    numbers.get_min_and_max_values = lambda activation_stats, var_name: wide(
+        activation_stats, var_name
+    )
     try:
         yield
     finally:
-        module._get_activation_calibration_stats = own
+        module._get_activation_calibration_stats, numbers.get_min_and_max_values = own
