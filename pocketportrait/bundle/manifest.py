@@ -128,6 +128,7 @@ class Variant(_Strict):
     recipe: str  # one line that names how it was made
     weights: str = "float32"  # how weights are stored
     activations: str = "float32"  # what the graph computes in
+    quantization: dict[str, Any] = {}  # recipe in full, calibration set, what was read back
 
 
 class Manifest(_Strict):
