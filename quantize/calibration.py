@@ -256,7 +256,9 @@ def calibration_feeds(bundle: Bundle, pictures: Sequence[Picked]) -> dict[str, l
     return feeds
 
 
-def _feeds_of(picked: Picked, appearance: ContractRunner, motion: ContractRunner) -> dict[str, Feed]:
+def _feeds_of(
+    picked: Picked, appearance: ContractRunner, motion: ContractRunner
+) -> dict[str, Feed]:
     photo, frame = as_tensor(picked.photo), as_tensor(picked.frame)
     for name, tensor in (("photo", photo), ("frame", frame)):
         check_feed({name: tensor}, picked.source)

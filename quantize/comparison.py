@@ -139,7 +139,8 @@ def _compared(
 ) -> Compared:
     with Chain(bundle, format, variant) as chain:
         scores = [
-            face_psnr_db(want, chain.animate(*pair)) for want, pair in zip(wanted, pairs, strict=True)
+            face_psnr_db(want, chain.animate(*pair))
+            for want, pair in zip(wanted, pairs, strict=True)
         ]
     runner = choose_runner(format)
     frame_ms = None

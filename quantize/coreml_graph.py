@@ -127,4 +127,6 @@ def layer_of_operation(
             users.setdefault(weight.name, []).append(number)
             weights[weight.name] = weight.values
     names = match_layers(layers, weights, file)
-    return {number: names[key] for key, numbers in users.items() if key in names for number in numbers}
+    return {
+        number: names[key] for key, numbers in users.items() if key in names for number in numbers
+    }

@@ -211,7 +211,9 @@ def _write(
             shutil.rmtree(writer.folder / format / recipe.name, ignore_errors=True)
             shutil.copytree(work / format, writer.folder / format / recipe.name)
             details = _details(recipe, graphs, ranges, [f for f in found if f.startswith(format)])
-            writer.add_variant(format, recipe.name, _variant(bundle, recipe, format, graphs, details))
+            writer.add_variant(
+                format, recipe.name, _variant(bundle, recipe, format, graphs, details)
+            )
         writer.finish(
             graphs=manifest.graphs,
             code_slices=manifest.code_slices,

@@ -17,7 +17,9 @@ from pocketportrait.quantize.layers import Layer
 CLOSE = 1e-3  # of the largest weight; folding a batch norm in another order costs a few ulp
 
 
-def match_layers(layers: Sequence[Layer], weights: Mapping[str, Array], file: str) -> dict[str, str]:
+def match_layers(
+    layers: Sequence[Layer], weights: Mapping[str, Array], file: str
+) -> dict[str, str]:
     """Name the layer of every weight of a file.
 
     Args:

@@ -66,9 +66,7 @@ def quantize_onnx(
     return path
 
 
-def _make_static(
-    model: onnx.ModelProto, plan: GraphPlan, feeds: Sequence[Feed]
-) -> onnx.ModelProto:
+def _make_static(model: onnx.ModelProto, plan: GraphPlan, feeds: Sequence[Feed]) -> onnx.ModelProto:
     import nncf
     from nncf.quantization.advanced_parameters import (
         AdvancedQuantizationParameters,
@@ -221,9 +219,7 @@ def unsigned_scale(low: float, high: float) -> tuple[float, int]:
     return scale, round(-low / scale)
 
 
-def _store_weights(
-    model: onnx.ModelProto, stored: Sequence[tuple[Layer, Setting]]
-) -> None:
+def _store_weights(model: onnx.ModelProto, stored: Sequence[tuple[Layer, Setting]]) -> None:
     """Replace float weights by integers and a DequantizeLinear whose result has the old name."""
     from onnx import helper, numpy_helper
 

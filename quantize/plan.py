@@ -24,7 +24,10 @@ IMPOSSIBLE: dict[tuple[str, Scheme], tuple[str, str]] = {
     ("tflite", "palette6"): ("TFLite has no palettes", "w8"),
     ("coreml", "w8a16"): ("coremltools quantizes activations to 8 bits only", "w8a8"),
     ("coreml", "w4"): ("4-bit weights need iOS 18, the packages keep iOS 17", "palette6"),
-    ("coreml", "fp16"): ("a package is halved when it is converted: pocketportrait export -p fp16", "w8"),
+    ("coreml", "fp16"): (
+        "a package is halved when it is converted: pocketportrait export -p fp16",
+        "w8",
+    ),
 }
 WHOLE: frozenset[Scheme] = frozenset({"fp16"})  # schemes that only a whole variant can have
 
@@ -114,7 +117,9 @@ def _unmatched(recipe: Recipe, layers: Mapping[str, Sequence[Layer]]) -> list[st
     for number, rule in enumerate(recipe.rules, 1):
         if not any(rule.matches(g, one.name, one.kind) for g in layers for one in layers[g]):
             nearest = ", ".join(_nearest(rule, layers)) or "none"
-            faults.append(f"rule {number} ({rule.where}) matches no layer; the nearest are {nearest}")
+            faults.append(
+                f"rule {number} ({rule.where}) matches no layer; the nearest are {nearest}"
+            )
     return faults
 
 

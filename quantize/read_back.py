@@ -17,7 +17,14 @@ from pocketportrait.export.converter import converter
 from pocketportrait.quantize.layers import KINDS, Layer
 from pocketportrait.quantize.plan import GraphPlan, Setting
 
-QUANTIZERS = {"QuantizeLinear", "DequantizeLinear", "QUANTIZE", "DEQUANTIZE", "quantize", "dequantize"}
+QUANTIZERS = {
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "QUANTIZE",
+    "DEQUANTIZE",
+    "quantize",
+    "dequantize",
+}
 BITS = {"float32": 32, "float16": 16, "int8": 8, "uint8": 8, "int4": 4}
 SIZES_OF_SCALES = {"tensor": "one", "channel": "one a channel"}
 
@@ -64,7 +71,9 @@ def differences(facts: GraphFacts, plan: GraphPlan) -> list[str]:
         where = f"{facts.graph} {layer.name}"
         want = 16 if plan.fp16 else setting.weight_bits
         if layer.weight_bits != want:
-            found.append(f"{where}: want weights of {want} bits, the file holds {layer.weight_bits}")
+            found.append(
+                f"{where}: want weights of {want} bits, the file holds {layer.weight_bits}"
+            )
         if layer.integer != setting.integer:
             names = {True: "integers", False: "float"}
             found.append(
@@ -114,7 +123,9 @@ def _facts(layer: Layer, bits: int, scales: int, integer: bool) -> LayerFacts:
     )
 
 
-def _collect(plan: GraphPlan, found: dict[str, list[tuple[int, int, bool]]]) -> tuple[LayerFacts, ...]:
+def _collect(
+    plan: GraphPlan, found: dict[str, list[tuple[int, int, bool]]]
+) -> tuple[LayerFacts, ...]:
     """Join what was found of each layer's operations: integer only if all of them are."""
     facts = []
     for layer in plan.layers:
@@ -149,14 +160,14 @@ def _read_onnx(path: Path, source: Path, plan: GraphPlan) -> GraphFacts:
             integer = result
         if not integer and node.op_type not in QUANTIZERS:
             floats[node.op_type] += 1
-    return GraphFacts(
-        graph=plan.graph, layers=_collect(plan, found), float_operations=dict(floats)
-    )
+    return GraphFacts(graph=plan.graph, layers=_collect(plan, found), float_operations=dict(floats))
 
 
 def _is_activation(node: Any, constants: dict[str, Any]) -> bool:
     """Say whether a value was integers before: dequantized, and no constant."""
-    return node is not None and node.op_type == "DequantizeLinear" and node.input[0] not in constants
+    return (
+        node is not None and node.op_type == "DequantizeLinear" and node.input[0] not in constants
+    )
 
 
 def _is_quantized(node: Any, nodes: Any, users: dict[str, set[str]]) -> bool:
@@ -212,7 +223,10 @@ def _read_coreml(path: Path, source: Path, plan: GraphPlan) -> GraphFacts:
     from pocketportrait.quantize.coreml_graph import layer_of_operation, read_coreml
 
     floats = read_coreml(source)
-    names = {floats[n].name: name for n, name in layer_of_operation(floats, plan.layers, source.name).items()}
+    names = {
+        floats[n].name: name
+        for n, name in layer_of_operation(floats, plan.layers, source.name).items()
+    }
     operations = read_coreml(path)
     dequantized = {name for o in operations if o.kind == "dequantize" for name in o.outputs}
     found: dict[str, list[tuple[int, int, bool]]] = {}

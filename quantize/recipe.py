@@ -78,7 +78,9 @@ class Recipe(_Strict):
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     scheme: Scheme = Field(description="of every layer that no rule names")
-    granularity: Granularity = Field("channel", description="one weight scale a channel or a tensor")
+    granularity: Granularity = Field(
+        "channel", description="one weight scale a channel or a tensor"
+    )
     symmetric: bool = Field(True, description="whether weights have no zero point")
     between: Literal["int8", "float"] = Field(
         "int8", description="what additions and products of int8 layers' outputs compute in"
@@ -92,7 +94,9 @@ class Recipe(_Strict):
     @model_validator(mode="after")
     def _name_is_free(self) -> Self:
         if self.name in RESERVED:
-            raise ValueError(f"the name {self.name!r} is kept for the variant that recipes start from")
+            raise ValueError(
+                f"the name {self.name!r} is kept for the variant that recipes start from"
+            )
         return self
 
     @property
@@ -117,7 +121,10 @@ class Recipe(_Strict):
     def to_json(self) -> str:
         """Return the recipe as one line of JSON, without what has its default."""
         return json.dumps(
-            {"schema_version": SCHEMA_VERSION, **self.model_dump(mode="json", exclude_defaults=True)},
+            {
+                "schema_version": SCHEMA_VERSION,
+                **self.model_dump(mode="json", exclude_defaults=True),
+            },
             sort_keys=True,
         )
 
@@ -136,7 +143,9 @@ def read_recipe(source: str | Path) -> Recipe:
         raise InputError(
             f"recipe: want a .toml or .json file, or one of {', '.join(SHIPPED)}; got {str(source)!r}"
         )
-    return parse_recipe(path.read_text(encoding="utf-8"), path.name, json_text=path.suffix == ".json")
+    return parse_recipe(
+        path.read_text(encoding="utf-8"), path.name, json_text=path.suffix == ".json"
+    )
 
 
 def parse_recipe(text: str, name: str = "recipe", *, json_text: bool = False) -> Recipe:

@@ -54,7 +54,9 @@ def quantize_tflite(
         if _configure(work, operations, names, plan):
             ranges = None
             if work.need_calibration:
-                ranges = work.calibrate({SIGNATURE: [_nhwc(feed, spec) for feed in feeds]}, num_threads=1)
+                ranges = work.calibrate(
+                    {SIGNATURE: [_nhwc(feed, spec) for feed in feeds]}, num_threads=1
+                )
             content = bytes(work.quantize(ranges, enable_progress_report=False).quantized_model)
         else:
             content = source.read_bytes()
@@ -84,7 +86,9 @@ def _configure(
         if scheme == "fp32":
             continue
         if scopes.count(scopes[number]) > 1:
-            raise ConverterError(f"{plan.graph}: two operations give values called {scopes[number]!r}")
+            raise ConverterError(
+                f"{plan.graph}: two operations give values called {scopes[number]!r}"
+            )
         kind = getattr(qtyping.TFLOperationName, operation.kind)
         tensorwise = setting is not None and setting.granularity == "tensor"
         granularity = qtyping.QuantGranularity["TENSORWISE" if tensorwise else "CHANNELWISE"]

@@ -70,7 +70,8 @@ def compare(
 ) -> None:
     """Show the variants of bundles side by side: quality, bytes, milliseconds, parity."""
     # the engines take seconds to import; `--help` must not pay for them
-    from pocketportrait.quantize.comparison import HEADINGS, compare as compare_bundles
+    from pocketportrait.quantize.comparison import HEADINGS
+    from pocketportrait.quantize.comparison import compare as compare_bundles
 
     with stages("compare"):
         rows = [HEADINGS, *(one.cells() for one in compare_bundles(bundles))]

@@ -1,0 +1,180 @@
+"""A bundle in, a bundle with a variant more out: what files hold, what is caught, what resumes."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import smooth_pictures
+
+from pocketportrait.bundle import Bundle
+from pocketportrait.bundle.reader import sha256_of
+from pocketportrait.contract import GRAPHS
+from pocketportrait.errors import InputError
+from pocketportrait.media.video import VideoWriter
+from pocketportrait.quantize import laboratory
+from pocketportrait.quantize.calibration import CalibrationFrame, CalibrationSet
+from pocketportrait.quantize.comparison import Compared, compare
+from pocketportrait.quantize.laboratory import Quantized, quantize_bundle
+from pocketportrait.quantize.layers import read_layers
+from pocketportrait.quantize.onnx_backend import unsigned_scale
+from pocketportrait.quantize.plan import GraphPlan, Setting, make_plan
+from pocketportrait.quantize.read_back import differences, read_back
+from pocketportrait.quantize.recipe import Recipe, Rule, static_w8a8, weights_w8
+from pocketportrait.quantize.weights import quantize_weight
+
+pytest.importorskip("nncf")
+pytest.importorskip("ai_edge_quantizer")
+
+BRANCH = Rule(graph="render", layers=r"(embed|flow|refine|guide)(\..*)?", scheme="w8")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A calibration set of four frames of one clip, as a manifest."""
+    folder = tmp_path_factory.mktemp("calibration")
+    with VideoWriter(folder / "one.mp4", (64, 64), threads=1) as writer:
+        for picture in smooth_pictures(5, 64, seed=3):
+            writer.write((picture * 255).astype(np.uint8))
+    digest = sha256_of(folder / "one.mp4")
+    frames = tuple(CalibrationFrame(clip="one.mp4", sha256=digest, frame=k) for k in range(1, 5))
+    CalibrationSet(name="one", folder=".", frames=frames).write(folder / "set.json")
+    return folder / "set.json"
+
+
+@pytest.fixture(scope="module")
+def integers(
+    tiny_bundle: Bundle, clips: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Quantized]:
+    out = tmp_path_factory.mktemp("quantized") / "bundle"
+    result = quantize_bundle(
+        tiny_bundle.root, static_w8a8(), out, formats=("onnx", "tflite"), calibration=clips
+    )
+    with result.bundle:
+        yield result
+
+
+def plan_of(bundle: Bundle, recipe: Recipe) -> dict[str, GraphPlan]:
+    files = bundle.variant("onnx", "fp32").graphs
+    layers = {graph: read_layers(bundle.file(files[graph].path)) for graph in GRAPHS}
+    return make_plan(recipe, layers, ("onnx",))
+
+
+def test_files_are_what_the_recipe_says_in_both_formats(integers: Quantized) -> None:
+    assert integers.differences == ()
+    for format in ("onnx", "tflite"):
+        render = integers.facts[format][2]
+        assert {layer.name for layer in render.layers if layer.integer} == {
+            *("blocks.0.first", "blocks.0.second", "up_half", "mix", "up_full"),
+        }
+        assert all(layer.weight_bits == 8 for layer in render.layers)
+
+
+def test_the_manifest_keeps_recipe_set_and_what_was_read(integers: Quantized) -> None:
+    variant = integers.bundle.variant("onnx", "w8a8")
+    assert Recipe.model_validate(variant.quantization["recipe"]) == static_w8a8()
+    assert variant.quantization["calibration"]["frames"] == 4
+    assert "flow.head" in variant.quantization["read_back"]["render"]["float_layers"]
+    assert (variant.weights, variant.activations) == ("int8", "int8")
+    assert integers.bundle.variant("onnx", "fp32").graphs  # what was there is still there
+
+
+def test_the_formats_agree_and_stay_near_float(integers: Quantized) -> None:
+    """Random weights: 20 dB says that nothing is broken; trained ones are measured in benchmarks/."""
+    found: dict[str, Compared] = {one.variant: one for one in compare([integers.bundle.root])}
+    assert found["onnx/fp32"].quality_db == float("inf")
+    assert found["onnx/w8a8"].quality_db > 20
+    assert abs(found["onnx/w8a8"].quality_db - found["tflite/w8a8"].quality_db) < 6
+    assert found["onnx/w8a8"].bytes < found["onnx/fp32"].bytes
+    assert found["coreml/fp32"].frame_ms is None  # an evaluator's time is no latency
+
+
+def test_a_file_of_floats_that_claims_int8_is_caught(tiny_bundle: Bundle) -> None:
+    source = tiny_bundle.file("onnx/fp32/motion.onnx")
+    plan = plan_of(tiny_bundle, static_w8a8())["motion"]
+    found = differences(read_back(source, source, plan), plan)
+    assert "motion body.1.0: want weights of 8 bits, the file holds 32" in found
+    assert any("want it to compute in integers, the file computes in float" in f for f in found)
+
+
+def test_a_planted_float_file_is_no_success(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lazy(source: Path, spec: object, plan: object, feeds: object, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copyfile(source, path))
+
+    monkeypatch.setitem(laboratory.BACKENDS, "onnx", lazy)
+    result = quantize_bundle(tiny_bundle.root, weights_w8(), tmp_path / "out", formats=("onnx",))
+    with result.bundle as bundle:
+        assert any("the file holds 32" in line for line in result.differences)
+        assert bundle.variant("onnx", "w8").quantization["differences"] == list(result.differences)
+
+
+def test_a_killed_run_goes_on_where_it_stood(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, made = laboratory.BACKENDS["onnx"], []
+
+    def dies_at_render(*arguments: object) -> Path:
+        if arguments[4].name == "render.onnx" and len(made) == 2:  # type: ignore[attr-defined]
+            made.append("killed")
+            raise KeyboardInterrupt
+        made.append(arguments[4].name)  # type: ignore[attr-defined]
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setitem(laboratory.BACKENDS, "onnx", dies_at_render)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        quantize_bundle(tiny_bundle.root, weights_w8(), out, formats=("onnx",))
+    assert not out.exists()
+    quantize_bundle(tiny_bundle.root, weights_w8(), out, formats=("onnx",)).bundle.close()
+    assert made == ["appearance.onnx", "motion.onnx", "killed", "render.onnx"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_calibration_is_asked_for_before_any_work(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="add --calibration"):
+        quantize_bundle(tiny_bundle.root, static_w8a8(), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_core_ml_obeys_the_same_recipe(tiny_bundle: Bundle, clips: Path, tmp_path: Path) -> None:
+    result = quantize_bundle(
+        tiny_bundle.root, static_w8a8(), tmp_path / "out", formats=("coreml",), calibration=clips
+    )
+    with result.bundle as bundle:
+        assert result.differences == ()
+        found = {one.variant: one for one in compare([bundle.root])}
+        assert found["coreml/w8a8"].quality_db > 20
+
+
+@pytest.mark.slow
+def test_core_ml_palettes_hold_six_bits(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    recipe = Recipe(name="palette6", scheme="palette6")
+    result = quantize_bundle(tiny_bundle.root, recipe, tmp_path / "out", formats=("coreml",))
+    with result.bundle:
+        assert result.differences == ()
+
+
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_a_packed_weight_is_within_half_a_step(granularity: str, symmetric: bool) -> None:
+    weight = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    setting = dataclasses.replace(Setting("w8"), granularity=granularity, symmetric=symmetric)
+    packed = quantize_weight(weight, setting)
+    scale = packed.scale.reshape(-1, 1, 1, 1)
+    zero = 0 if packed.zero_point is None else packed.zero_point.astype(int).reshape(-1, 1, 1, 1)
+    again = (packed.values.astype(int) - zero) * scale
+    assert np.all(np.abs(again - weight) <= scale * 0.51)
+
+
+def test_unsigned_scales_hold_zero_exactly() -> None:
+    scale, zero = unsigned_scale(-1.0, 3.0)
+    assert (scale, zero) == (4 / 255, 64)
+    assert unsigned_scale(0.0, 0.0) == (1.0, 0)
