@@ -91,9 +91,9 @@ def test_a_wrong_teacher_is_exit_1(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_other_kinds_are_refused_with_those_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["teacher", "check", "xnemo", "--weights", "."]) == 2
+    assert main(["teacher", "check", "native", "--weights", "."]) == 2
     message = capsys.readouterr().err
-    assert "teacher 'xnemo'" in message
+    assert "teacher 'native'" in message
     assert "liveportrait (" in message
     assert "recorded (" in message
     with pytest.raises(InputError, match="want one of those that exist"):

@@ -39,7 +39,7 @@ def check_teacher(
 
     """
     kind = find_kind(name)
-    teacher = kind.open(folder, device)
+    teacher = (kind.trial or kind.open)(folder, device)
     tell(f"loaded: {teacher.summary}")
     if isinstance(teacher, RecordedTeacher):
         frames = sum(recording.check() for recording in teacher.recordings)

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from pocketportrait.errors import InputError
 
-SUFFIXES = (".safetensors", ".pth", ".pt")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 MOST_NAMED = 8  # keys that one message lists
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def find_checkpoint(folder: Path, stem: str) -> Path:
-    """Return the one file `stem`.pth, .pt or .safetensors in `folder` or below.
+    """Return the one file `stem`.pth, .pt, .bin or .safetensors in `folder` or below.
 
     Raises:
         InputError: no such folder, no such file, or several.

@@ -24,6 +24,8 @@ class Kind:
     outputs: Callable[[str], Iterator[tuple[str, Array]]] | None = None  # golden ones, on a device
     gflop: Callable[[], Mapping[str, float]] | None = None  # by network
     once: tuple[str, ...] = ()  # networks that run once a photo; the others run once a frame
+    # how a check opens it to render a frame, where `open` makes one that takes hours on a CPU
+    trial: Callable[[Path, str], Teacher] | None = None
 
 
 def find_kind(name: str) -> Kind:
@@ -68,6 +70,58 @@ def _liveportrait_gflop() -> Mapping[str, float]:
     return gflop()
 
 
+def _open_xnemo(folder: Path, device: str) -> Teacher:
+    from pocketportrait.models.teachers.xnemo import XNemo
+
+    return XNemo.open(folder, device=device)
+
+
+def _try_xnemo(folder: Path, device: str) -> Teacher:
+    from pocketportrait.models.teachers.xnemo import XNemo, XNemoOptions
+
+    options = XNemoOptions(steps=2, side_px=256) if device == "cpu" else None
+    return XNemo.open(folder, options=options, device=device)
+
+
+def _xnemo_outputs(device: str) -> Iterator[tuple[str, Array]]:
+    from pocketportrait.models.teachers.xnemo_golden import golden_outputs
+
+    for name, value in golden_outputs(device):
+        yield name, value.cpu().numpy()
+
+
+def _xnemo_gflop() -> Mapping[str, float]:
+    from pocketportrait.models.teachers.xnemo_cost import xnemo_gflop
+
+    return xnemo_gflop()
+
+
+def _open_personalive(folder: Path, device: str) -> Teacher:
+    from pocketportrait.models.teachers.personalive import PersonaLive
+
+    return PersonaLive.open(folder, device=device)
+
+
+def _try_personalive(folder: Path, device: str) -> Teacher:
+    from pocketportrait.models.teachers.personalive import PersonaLive, PersonaLiveOptions
+
+    options = PersonaLiveOptions(side_px=256) if device == "cpu" else None
+    return PersonaLive.open(folder, options=options, device=device)
+
+
+def _personalive_outputs(device: str) -> Iterator[tuple[str, Array]]:
+    from pocketportrait.models.teachers.xnemo_golden import shared_outputs
+
+    for name, value in shared_outputs(device):
+        yield name, value.cpu().numpy()
+
+
+def _personalive_gflop() -> Mapping[str, float]:
+    from pocketportrait.models.teachers.xnemo_cost import personalive_gflop
+
+    return personalive_gflop()
+
+
 def _open_recorded(folder: Path, device: str) -> Teacher:
     from pocketportrait.models.teachers.recorded import RecordedTeacher
 
@@ -84,6 +138,24 @@ KINDS = {
             _liveportrait_outputs,
             _liveportrait_gflop,
             once=("appearance",),
+        ),
+        Kind(
+            "xnemo",
+            "the four published xnemo_* checkpoints, with vae and image_encoder beside them",
+            _open_xnemo,
+            _xnemo_outputs,
+            _xnemo_gflop,
+            once=("encode", "embed", "reference"),
+            trial=_try_xnemo,
+        ),
+        Kind(
+            "personalive",
+            "the six published checkpoints, with vae and image_encoder beside them",
+            _open_personalive,
+            _personalive_outputs,
+            _personalive_gflop,
+            once=("encode", "embed", "reference"),
+            trial=_try_personalive,
         ),
         Kind(
             "recorded", "triples.json with the photos, drivers and outputs it names", _open_recorded
