@@ -1,0 +1,178 @@
+"""What quantized variants lose and gain: dB of the whole chain on scored footage, bytes, speed.
+
+    .venv/bin/python benchmarks/quantized_chain.py BUNDLE [--data DIR] [--frames 500] [--json OUT.json]
+
+BUNDLE holds fp32 and quantized variants (`pocketportrait quantize`). DIR holds manifest.json and
+val/clips. Every frame is animated from its clip's first frame by each variant and by onnx/fp32, and
+compared inside the clip's face box, peak 1. Speeds are of one thread, fp32 and variant in turns in one
+run, for `motion` + `render`. Exit 1 if a bound is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pocketportrait import atomic
+from pocketportrait.bundle import Bundle
+from pocketportrait.contract import GRAPHS
+from pocketportrait.media.video import VideoReader
+from pocketportrait.quantize.calibration import as_tensor
+from pocketportrait.quantize.comparison import FACE_BOX, Chain, Pair, face_psnr_db, variant_bytes
+from pocketportrait.runtime.runner import choose_runner, is_emulated
+from pocketportrait.validation.latency import measure_variant
+
+ROOT = Path(__file__).resolve().parent.parent
+LEAST_DB = {"w8": 45.0, "w8a8": 33.0, "mixed": 38.0}
+MOST_SPREAD_DB = 3.0  # between the formats of one recipe
+MOST_BYTES = {"w8a8": 0.32}  # of fp32
+LEAST_SPEED = {("tflite", "w8a8"): 2.0, ("onnx", "w8a8"): 1.5}
+LEAST_SHARE = {"mixed": 0.90}  # of the MACs of convolutions outside of the branch, in integers
+BRANCH = ("flow.", "refine.", "embed.", "guide")  # makes displacements and masks
+ROUNDS = 3
+
+Box = tuple[float, float, float, float]
+
+
+def footage(data: Path, count: int) -> tuple[list[Pair], list[Box]]:
+    """Return pairs of first frames and driving frames, spread over the val footage, and face boxes."""
+    listed = json.loads((data / "manifest.json").read_text())["clips"]
+    clips = [c for c in listed if c["split"] == "val" and c["origin"] == "footage"]
+    pairs: list[Pair] = []
+    boxes: list[Box] = []
+    each = -(-count // len(clips))
+    for clip in clips[: min(len(clips), count)]:
+        frames = [frame.rgb for frame in VideoReader(data / clip["file"]).frames()]
+        for index in np.linspace(len(frames) // (each + 1), len(frames) - 1, each).astype(int):
+            pairs.append((as_tensor(frames[0]), as_tensor(frames[index])))
+            box = clip.get("box_mean", FACE_BOX)
+            boxes.append((box[0], box[1], box[2], box[3]))
+    return pairs[:count], boxes[:count]
+
+
+def quality(
+    bundle: Bundle, variants: Sequence[tuple[str, str]], pairs: Sequence[Pair], boxes: Sequence[Box]
+) -> dict[tuple[str, str], list[float]]:
+    """Return the dB of every frame for every variant."""
+    with Chain(bundle, "onnx", "fp32") as chain:
+        wanted = [chain.animate(*pair) for pair in pairs]
+    found = {}
+    for variant in variants:
+        with Chain(bundle, *variant) as chain:
+            found[variant] = [
+                face_psnr_db(want, chain.animate(*pair), box)
+                for want, pair, box in zip(wanted, pairs, boxes, strict=True)
+            ]
+    return found
+
+
+def speed(bundle: Bundle, format: str, name: str) -> tuple[float, float]:
+    """Return the best milliseconds a frame of fp32 and of a variant, measured in turns."""
+    best = {"fp32": float("inf"), name: float("inf")}
+    runner = choose_runner(format)
+    for _ in range(ROUNDS):
+        for variant in best:
+            measured = measure_variant(
+                bundle, format, variant, runner, warmup=3, repeats=15, threads=1
+            )
+            best[variant] = min(best[variant], measured.frame_ms)
+    return best["fp32"], best[name]
+
+
+def conv_share(bundle: Bundle, format: str, name: str) -> float:
+    """Return the share of convolutions' MACs outside of the branch that computes in integers."""
+    from pocketportrait.quantize.layers import read_layers
+
+    read = bundle.variant(format, name).quantization["read_back"]
+    total = integer = 0
+    for graph in GRAPHS:
+        path = bundle.file(bundle.variant("onnx", "fp32").graphs[graph].path)
+        for layer in read_layers(path):
+            branch = graph == "render" and layer.name.startswith(BRANCH)
+            if layer.kind == "conv" and not branch:
+                total += layer.macs
+                integer += 0 if layer.name in read[graph]["float_layers"] else layer.macs
+    return integer / total
+
+
+def row(bundle: Bundle, format: str, name: str, scores: Sequence[float]) -> dict[str, Any]:
+    """Return all figures of one variant."""
+    finite = np.minimum(scores, 200.0)  # equal pictures have no noise at all
+    found: dict[str, Any] = {
+        "variant": f"{format}/{name}",
+        "frames": len(scores),
+        "db": float(finite.mean()),
+        "worst_db": float(finite.min()),
+        "bytes": variant_bytes(bundle, format, name) / variant_bytes(bundle, format, "fp32"),
+        "conv_share": conv_share(bundle, format, name),
+    }
+    if not is_emulated(choose_runner(format)):
+        before, after = speed(bundle, format, name)
+        found |= {"fp32_ms": before, "ms": after, "speed": before / after}
+    return found
+
+
+def faults(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return every bound that is missed, in words."""
+    missed = []
+    by_recipe: dict[str, list[float]] = {}
+    for one in rows:
+        format, name = one["variant"].split("/")
+        by_recipe.setdefault(name, []).append(one["db"])
+        bounds = [
+            ("db", one["db"], LEAST_DB.get(name), 1),
+            ("bytes", one["bytes"], MOST_BYTES.get(name), -1),
+            ("speed", one.get("speed"), LEAST_SPEED.get((format, name)), 1),
+            ("conv share", one["conv_share"], LEAST_SHARE.get(name), 1),
+        ]
+        for figure, value, bound, sign in bounds:
+            if value is not None and bound is not None and sign * (value - bound) < 0:
+                missed.append(f"{one['variant']}: {figure} {value:.3g}, bound {bound:g}")
+    for name, values in by_recipe.items():
+        if max(values) - min(values) > MOST_SPREAD_DB:
+            missed.append(f"{name}: formats are {max(values) - min(values):.1f} dB apart")
+    return missed
+
+
+def main() -> int:
+    """Run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--frames", type=int, default=500)
+    parser.add_argument("--format", action="append", help="only this format; may be repeated")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    pairs, boxes = footage(options.data, options.frames)
+    with Bundle.open(options.bundle) as bundle:
+        variants = [
+            (format, name)
+            for format, by in bundle.manifest.variants.items()
+            for name, variant in by.items()
+            if variant.quantization and (not options.format or format in options.format)
+        ]
+        scores = quality(bundle, variants, pairs, boxes)
+        rows = [row(bundle, *variant, scores[variant]) for variant in variants]
+    print("| variant | frames | dB | worst dB | bytes / fp32 | conv MACs in int8 | ms | speed |")
+    print("|---|---|---|---|---|---|---|---|")
+    for one in rows:
+        timed = f"{one['fp32_ms']:.1f} to {one['ms']:.1f} | {one['speed']:.2f} x"
+        print(
+            f"| {one['variant']} | {one['frames']} | {one['db']:.1f} | {one['worst_db']:.1f}"
+            f" | {one['bytes']:.3f} | {one['conv_share']:.0%} | {timed if 'ms' in one else '- | -'} |"
+        )
+    missed = faults(rows)
+    print("\n".join(f"MISSED  {line}" for line in missed) or "PASS  every bound is kept")
+    if options.json:
+        atomic.write_bytes(options.json, json.dumps(rows, indent=2).encode() + b"\n")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
