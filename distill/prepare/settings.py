@@ -22,6 +22,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     cut_levels: Positive = 27.0  # change of hue, saturation and brightness between two frames
+    calm_cut_levels: Positive = 15.0  # the same, where it stands out from its neighbours
+    calm_cut_ratio: Positive = 8.0  # times the mean of the two frames before and behind
     shortest_s: Positive = 2.0
     longest_s: Positive = 10.0
     most_rate_hz: Positive = 30.0  # faster videos lose every second, third, ... frame

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from pocketportrait.contract import Array
+from pocketportrait.distill.prepare.settings import Settings
 from pocketportrait.media.detector import FaceDetector
 from pocketportrait.media.face import FaceBox
 from pocketportrait.media.video import VideoReader
 
 LOOK_RATE_HZ = 6.0  # looks for faces a second
+NOMINAL_RATE_HZ = 25.0  # cuts are counted in frames; the detectors want a rate to name them by
 CUT_SIDE_PX = 256  # frames are shrunk to about this, by whole steps, before they are compared
 
 
@@ -41,17 +43,16 @@ class Survey:
 
 
 class CutFinder:
-    """PySceneDetect's content detector on frames that we decode.
+    """PySceneDetect's content and adaptive detectors on frames that we decode; either finds a cut.
 
-    It compares hue, saturation and brightness of neighbouring frames. Its own reader is not used:
-    ours turns pictures upright, keeps their times, and goes on behind damage.
+    Both compare hue, saturation and brightness of neighbouring frames. A large change is a cut; so is
+    a smaller one that stands out from the two frames before and behind, as between two people before
+    one wall. PySceneDetect's own reader is not used: ours turns pictures upright, keeps their times,
+    and goes on behind damage.
     """
 
-    def __init__(self, levels: float) -> None:
+    def __init__(self, settings: Settings) -> None:
         """Begin.
-
-        Args:
-            levels: mean change of the three, 0..255, from which two frames belong to two shots.
 
         Raises:
             ModuleNotFoundError: scenedetect is not installed (extra `prepare`).
@@ -59,38 +60,44 @@ class CutFinder:
         """
         # OpenCV takes a quarter of a second; `--help` must not pay for it
         from scenedetect import FrameTimecode
-        from scenedetect.detectors import ContentDetector
+        from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
+        self.cuts: set[int] = set()
         self._timecode: Any = FrameTimecode
         # no shortest shot: what is too short is rejected later, with its length
-        self._detector: Any = ContentDetector(threshold=levels, min_scene_len=0)
+        large = ContentDetector(threshold=settings.cut_levels, min_scene_len=0)
+        outstanding = AdaptiveDetector(
+            adaptive_threshold=settings.calm_cut_ratio,
+            min_content_val=settings.calm_cut_levels,
+            min_scene_len=0,
+        )
+        self._detectors: tuple[Any, ...] = (large, outstanding)
 
-    def is_cut(self, index: int, rgb: Array) -> bool:
-        """Take the next frame; say whether a shot begins with it."""
+    def add(self, index: int, rgb: Array) -> None:
+        """Take the next frame; `cuts` then holds the cuts up to two frames before it."""
         step = max(1, min(rgb.shape[:2]) // CUT_SIDE_PX)
         bgr = np.ascontiguousarray(rgb[::step, ::step, ::-1])
-        found = self._detector.process_frame(self._timecode(index, 25.0), bgr)
-        return index > 0 and bool(found)
+        for detector in self._detectors:
+            found = detector.process_frame(self._timecode(index, NOMINAL_RATE_HZ), bgr)
+            self.cuts.update(int(cut.frame_num) for cut in found if cut.frame_num > 0)
 
 
-def survey(reader: VideoReader, detector: FaceDetector, cut_levels: float) -> Survey:
+def survey(reader: VideoReader, detector: FaceDetector, settings: Settings) -> Survey:
     """Decode a video once, frame by frame.
 
     Args:
         reader: the video.
         detector: who looks for faces.
-        cut_levels: as `CutFinder`.
+        settings: what a cut is.
 
     """
-    finder = CutFinder(cut_levels)
+    finder = CutFinder(settings)
     every = max(1, round(float(reader.facts.rate) / LOOK_RATE_HZ))
     times: list[float] = []
-    cuts: list[int] = []
     looks: list[Look] = []
     for frame in reader.frames():
         times.append(frame.time_s)
-        if finder.is_cut(frame.index, frame.rgb):
-            cuts.append(frame.index)
+        finder.add(frame.index, frame.rgb)
         if frame.index % every == 0:
             looks.append(Look(frame.index, tuple(detector.detect(frame.rgb))))
-    return Survey(np.array(times), tuple(cuts), tuple(looks), reader.damage)
+    return Survey(np.array(times), tuple(sorted(finder.cuts)), tuple(looks), reader.damage)

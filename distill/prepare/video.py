@@ -72,7 +72,7 @@ def record_video(
     )
     try:
         reader = VideoReader(job.path)
-        seen = survey(reader, detector, job.settings.cut_levels)
+        seen = survey(reader, detector, job.settings)
     except InputError as error:
         refused = Rejection(
             source=job.source, start_s=0, stop_s=0, reason="unreadable", measure="", note=str(error)

@@ -26,6 +26,8 @@ Kind = Annotated[
 ]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes of the local executor.")]
 CutLevels = Annotated[float, typer.Option(help="Change between two frames that is a cut, 0..255.")]
+CalmLevels = Annotated[float, typer.Option(help="Smaller change that is a cut if it stands out.")]
+CalmRatio = Annotated[float, typer.Option(help="How far it stands out from its neighbours.")]
 ShortestS = Annotated[float, typer.Option(help="Shorter shots are rejected, s.")]
 LongestS = Annotated[float, typer.Option(help="Longer shots are divided, s.")]
 MostRate = Annotated[float, typer.Option(help="Faster videos lose every other frame, frames/s.")]
@@ -55,6 +57,8 @@ def prepare(
     executor: Kind = "local",
     jobs: Jobs = 1,
     cut_levels: CutLevels = 27.0,
+    calm_cut_levels: CalmLevels = 15.0,
+    calm_cut_ratio: CalmRatio = 8.0,
     shortest_s: ShortestS = 2.0,
     longest_s: LongestS = 10.0,
     most_rate_hz: MostRate = 30.0,
@@ -76,6 +80,8 @@ def prepare(
     """Turn videos into training clips, train and val apart; a run that was stopped goes on."""
     thresholds = {
         "cut_levels": cut_levels,
+        "calm_cut_levels": calm_cut_levels,
+        "calm_cut_ratio": calm_cut_ratio,
         "shortest_s": shortest_s,
         "longest_s": longest_s,
         "most_rate_hz": most_rate_hz,
