@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,36 +65,20 @@ class Clips:
                 f"{labels}: want labels of the clips in {data}/clips; run: pocketportrait label {data}"
             )
         self.start = np.concatenate([[0], np.cumsum([len(one) for one in self.labels])])
-        self.frames = self._cached_frames(data, cache, side)
+        folder = data / "clips"
+        wanted = [(folder / n, one.frame) for n, one in zip(self.names, self.labels, strict=True)]
+        self.frames = cached_frames(wanted, cache, side)
         self.targets = [Targets.of(one) for one in self.labels]
         weight = np.array(
             [2.0 if origin == "footage" else 1.0 for origin in origins(data, self.names)]
         )
         self.chance = weight / weight.sum()
 
-    def _cached_frames(self, data: Path, cache: Path, side: int) -> Array:
-        chosen = [
-            (name, one.frame.tolist()) for name, one in zip(self.names, self.labels, strict=True)
-        ]
-        key = hashlib.sha256(json.dumps([chosen, side]).encode()).hexdigest()[:16]
-        path = cache / f"frames-{key}.npy"
-        if not path.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            with atomic.replacing(path) as temporary:
-                shape = (int(self.start[-1]), side, side, 3)
-                frames = open_memmap(temporary, "w+", np.uint8, shape)
-                for name, labels, start in zip(self.names, self.labels, self.start, strict=False):
-                    images = decode(data / "clips" / name, labels.frame, side)
-                    for k, image in enumerate(images):
-                        frames[start + k] = image
-                frames.flush()
-        return np.asarray(np.load(path, mmap_mode="r"))
-
     def draw(self, count: int, seed: int, step: int, *, share: slice = slice(None)) -> Pairs:
         """Return the `share` of `count` pairs that belongs to this step."""
         rng = np.random.default_rng([seed, step])
         picked = [self._pick(rng) for _ in range(count)][share]
-        return self._collect(picked)
+        return self.collect(picked)
 
     def _pick(self, rng: np.random.Generator) -> tuple[int, int, int, bool]:
         """Choose a clip, a photo, a target, and whether both are mirrored.
@@ -111,11 +96,8 @@ class Clips:
     def _extreme(self, clip: int, rng: np.random.Generator) -> tuple[int, int]:
         """Choose any photo, and a target in which one expression is near the clip's strongest."""
         blend = self.labels[clip].blendshapes
-        courses = np.stack([blend[:, list(columns)].mean(1) for columns in SOUGHT])
-        reach = np.ptp(courses, axis=1) + 1e-3
-        course = courses[rng.choice(len(SOUGHT), p=reach / reach.sum())]
-        most = np.argsort(course)[-max(1, len(course) // TOP) :]
-        photo, target = int(rng.integers(len(course))), int(rng.choice(most))
+        most = strongest(blend, rng)
+        photo, target = int(rng.integers(len(blend))), int(rng.choice(most))
         return (target, photo) if rng.random() < 0.2 else (photo, target)
 
     def _apart(self, clip: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -131,7 +113,8 @@ class Clips:
         target = candidates[int(np.argmax(differs))] if prefer else candidates[0]
         return int(photo), int(target)
 
-    def _collect(self, picked: list[tuple[int, int, int, bool]]) -> Pairs:
+    def collect(self, picked: Sequence[tuple[int, int, int, bool]]) -> Pairs:
+        """Return the pairs (clip, row of the photo, row of the target, mirrored)."""
         images: list[list[Array]] = [[], []]
         points: list[list[Array]] = [[], []]
         rows: list[list[tuple[Array, Array, Array]]] = [[], []]
@@ -157,6 +140,41 @@ class Clips:
         )  # fmt: skip
 
 
+def strongest(blendshapes: Array, rng: np.random.Generator) -> Array:
+    """Return the rows of [N, 52] scores in which one sought expression, drawn here, is near its most."""
+    courses = np.stack([blendshapes[:, list(columns)].mean(1) for columns in SOUGHT])
+    reach = np.ptp(courses, axis=1) + 1e-3
+    course = courses[rng.choice(len(SOUGHT), p=reach / reach.sum())]
+    return np.argsort(course)[-max(1, len(course) // TOP) :]
+
+
+def cached_frames(wanted: list[tuple[Path, Array]], cache: Path, side: int) -> Array:
+    """Decode frames of clips once into `cache`; return them memory-mapped, one clip after the other.
+
+    Args:
+        wanted: clips, each with the indices of its frames (rising).
+        cache: a folder; files in it are found again by the clips' names, the indices and `side`.
+        side: pixels.
+
+    Returns:
+        uint8 [sum of all indices, side, side, 3].
+
+    """
+    chosen = [(path.name, indices.tolist()) for path, indices in wanted]
+    key = hashlib.sha256(json.dumps([chosen, side]).encode()).hexdigest()[:16]
+    file = cache / f"frames-{key}.npy"
+    if not file.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with atomic.replacing(file) as temporary:
+            shape = (sum(len(indices) for _, indices in wanted), side, side, 3)
+            frames = open_memmap(temporary, "w+", np.uint8, shape)
+            decoded = (decode(path, indices, side) for path, indices in wanted)
+            for row, image in enumerate(itertools.chain.from_iterable(decoded)):
+                frames[row] = image
+            frames.flush()
+    return np.asarray(np.load(file, mmap_mode="r"))
+
+
 def decode(path: Path, wanted: Array, side: int) -> Iterator[Array]:
     """Yield the frames with the indices `wanted` (rising), [side, side, 3] uint8."""
     import av
@@ -178,9 +196,14 @@ def decode(path: Path, wanted: Array, side: int) -> Iterator[Array]:
 
 def origins(data: Path, names: list[str]) -> list[str]:
     """Return `origin` of each clip by the nearest manifest.json, or "unknown"."""
+    return facts_of(data, names, "origin")
+
+
+def facts_of(data: Path, names: list[str], key: str) -> list[str]:
+    """Return what the nearest manifest.json says as `key` of each clip, or "unknown"."""
     for folder in (data, data.parent):
         if (manifest := folder / "manifest.json").is_file():
             clips = json.loads(manifest.read_text()).get("clips", [])
-            known = {Path(clip["file"]).name: str(clip.get("origin", "unknown")) for clip in clips}
+            known = {Path(clip["file"]).name: str(clip.get(key, "unknown")) for clip in clips}
             return [known.get(name, "unknown") for name in names]
     return ["unknown"] * len(names)

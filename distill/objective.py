@@ -50,7 +50,7 @@ class LossWeights:
     expression: float = 3.0
     independence: float = 0.3
     smooth: float = 0.05
-    performed: float = 0.1
+    performed: float = 0.25
 
 
 class Objective(nn.Module):
@@ -194,7 +194,7 @@ def to_batch(pairs: Pairs, rng: torch.Generator, kind: Kind = "joint") -> dict[s
     """Turn drawn pairs into tensors on the CPU, RGB 0..1, with the augmented copies of `kind`."""
     names = ("photo_points", "target_points", "pose", "blendshapes", "shape", "has_shape")
     batch = {name: torch.from_numpy(getattr(pairs, name)) for name in names}
-    photo, target = _picture(pairs.photo), _picture(pairs.target)
+    photo, target = to_pictures(pairs.photo), to_pictures(pairs.target)
     if kind != "motion":
         zoom = Zoom.draw(len(photo), rng)
         batch |= {name: zoom.points(batch[name]) for name in ("photo_points", "target_points")}
@@ -216,6 +216,7 @@ def at_side(x_BCHW: Tensor, side: int) -> Tensor:
     return F.avg_pool2d(x_BCHW, factor) if factor > 1 else x_BCHW
 
 
-def _picture(frames: object) -> Tensor:
+def to_pictures(frames: object) -> Tensor:
+    """Turn uint8 [N, H, W, 3] into [N, 3, H, W], 0..1."""
     x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
     return x.contiguous(memory_format=torch.channels_last)

@@ -6,17 +6,19 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from pocketportrait.distill.objective import Kind
 from pocketportrait.errors import InputError
+
+TeacherKind = Literal["warp", "synthesis", "joint"]  # what learns while a teacher is distilled
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
     """A stretch of training with one objective and one size."""
 
-    kind: Kind
+    kind: Kind | TeacherKind
     side: int  # pixels of the rendered picture
     batch: int  # pairs a step, over all processes
     steps: int
@@ -43,8 +45,12 @@ def phone_plan() -> tuple[Phase, ...]:
     )
 
 
-def read_plan(path: Path) -> tuple[Phase, ...]:
+def read_plan(path: Path, known: tuple[str, ...] = get_args(Kind)) -> tuple[Phase, ...]:
     """Read phases from a JSON file: a list of objects with the fields of `Phase`.
+
+    Args:
+        path: the file.
+        known: the kinds that may occur.
 
     Raises:
         InputError: no such file, no JSON, or a field missing, unknown or out of range.
@@ -56,9 +62,9 @@ def read_plan(path: Path) -> tuple[Phase, ...]:
         raise InputError(
             f"{path}: want a JSON list of phases with {list(Phase.__slots__)}, got: {error}"
         ) from error
-    kinds = " or ".join(get_args(Kind))
+    kinds = " or ".join(known)
     for number, phase in enumerate(plan):
-        if phase.kind not in get_args(Kind) or min(phase.batch, phase.steps, phase.rate) <= 0:
+        if phase.kind not in known or min(phase.batch, phase.steps, phase.rate) <= 0:
             raise InputError(
                 f"{path}: phase {number}: want kind {kinds}, and batch, steps and rate above 0"
             )

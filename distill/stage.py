@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
 from pocketportrait.distill.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser
 from pocketportrait.distill.critic import Critic, critic_loss, deceive_loss
-from pocketportrait.distill.objective import Objective, at_side
+from pocketportrait.distill.objective import Kind, Objective, at_side
 from pocketportrait.distill.plan import Phase, learning_rate
 from pocketportrait.errors import InputError
 from pocketportrait.models.dims import StudentDims
@@ -18,6 +19,8 @@ from pocketportrait.models.student import Render, Student
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+Make = Callable[[Student, Phase], Objective]  # builds what a phase learns by
 
 CRITIC = "critic."  # names of the critic's tensors in a checkpoint begin so
 
@@ -32,11 +35,23 @@ class Stage:
         state: Checkpoint,
         accelerator: Accelerator,
         seed: int,
+        make: Make | None = None,
     ) -> None:
-        """Build the networks, fill them from `state`, and hand them to `accelerator`."""
+        """Build the networks, fill them from `state`, and hand them to `accelerator`.
+
+        Args:
+            phase: what learns, at what size and rate.
+            dims: sizes of the student.
+            state: where the networks stood.
+            accelerator: the device, the precision and the other processes.
+            seed: of weights that `state` does not have.
+            make: builds the objective; the one that learns from labelled clips by default.
+
+        """
         self.phase, self.dims, self.accelerator = phase, dims, accelerator
+        self.make = make or clip_objective
         torch.manual_seed(seed)
-        self.objective = Objective(build(dims, phase.side), phase.kind)
+        self.objective = self.make(build(dims, phase.side), phase)
         self.critic = Critic() if phase.critic else None
         self._fill(state)
         self.objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -117,9 +132,14 @@ class Stage:
 
     def averaged(self) -> Objective:
         """Return the moving average: a full-size student with its head, in eval mode."""
-        objective = Objective(build(self.dims, self.dims.side), self.phase.kind)
+        objective = self.make(build(self.dims, self.dims.side), self.phase)
         objective.load_state_dict({name: value.cpu() for name, value in self.average.items()})
         return objective.eval()
+
+
+def clip_objective(student: Student, phase: Phase) -> Objective:
+    """Return the objective of labelled clips."""
+    return Objective(student, cast(Kind, phase.kind))  # `read_plan` lets no other kind through
 
 
 def build(dims: StudentDims, side: int) -> Student:

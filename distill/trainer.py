@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from pocketportrait.distill.checkpoint import Checkpoint
 from pocketportrait.distill.clips import Clips
 from pocketportrait.distill.monitor import Monitor
-from pocketportrait.distill.objective import to_batch
+from pocketportrait.distill.objective import Kind, to_batch
 from pocketportrait.distill.plan import Phase, TrainOptions, phone_plan
 from pocketportrait.distill.stage import Stage
 from pocketportrait.errors import InputError
@@ -47,14 +47,15 @@ def train(options: TrainOptions, on_line: Report | None = None) -> Path:
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    run = _Run(options, Accelerator(mixed_precision="bf16"), on_line or (lambda line: None))
+    run = Run(options, Accelerator(mixed_precision="bf16"), on_line or (lambda line: None))
     return run.go()
 
 
-class _Run:
+class Run:
     """One call of `train`."""
 
     def __init__(self, options: TrainOptions, accelerator: Accelerator, on_line: Report) -> None:
+        """Read the checkpoint, if there is one, and the data."""
         if options.preset not in PRESETS:
             raise InputError(f"preset: want one of {sorted(PRESETS)}, got {options.preset!r}")
         self.options, self.accelerator, self.on_line = options, accelerator, on_line
@@ -62,12 +63,15 @@ class _Run:
         self.began = time.monotonic()
         self.dims = PRESETS[options.preset]()
         self.state = self._first_state()
+        self.monitor: Monitor | None = None
         with accelerator.main_process_first():
-            self.clips = self._clips(options.data, options.labels)
-            self.monitor: Monitor | None = None
+            self._open_data()
             if options.monitor and accelerator.is_main_process:
                 watched = self._clips(options.monitor, options.monitor_labels)
                 self.monitor = Monitor(watched, options.out / "sheets")
+
+    def _open_data(self) -> None:
+        self.clips = self._clips(self.options.data, self.options.labels)
 
     def _clips(self, data: Path, labels: Path | None) -> Clips:
         cache = self.options.cache or self.options.out / "cache"
@@ -94,16 +98,24 @@ class _Run:
         return state
 
     def go(self) -> Path:
+        """Train until the plan or the time ends; return the weights file."""
         while self.state.phase < len(self.plan) and not self._out_of_time():
             self._run_phase(self.plan[self.state.phase])
         return self.options.out / WEIGHTS
 
     def _out_of_time(self) -> bool:
-        return time.monotonic() - self.began > self.options.minutes * 60
+        late = time.monotonic() - self.began > self.options.minutes * 60
+        if self.accelerator.num_processes > 1:  # all stop after the same step, or none
+            told = torch.tensor(float(late), device=self.accelerator.device)
+            late = bool(self.accelerator.reduce(told, "sum") > 0)
+        return late
+
+    def _stage(self, phase: Phase) -> Stage:
+        return Stage(phase, self.dims, self.state, self.accelerator, self.options.seed)
 
     def _run_phase(self, phase: Phase) -> None:
         state = self.state
-        stage = Stage(phase, self.dims, state, self.accelerator, self.options.seed)
+        stage = self._stage(phase)
         window: list[dict[str, Tensor]] = []
         mark = time.monotonic()
         while state.phase_step < phase.steps:
@@ -113,7 +125,7 @@ class _Run:
             last = state.phase_step == phase.steps or self._out_of_time()
             if len(window) == LOG_EVERY or last:
                 rate = phase.batch * len(window) / (time.monotonic() - mark)
-                self._log(_mean(window) | {"pairs_per_s": round(rate, 2)})
+                self._log(self._mean(window) | {"pairs_per_s": round(rate, 2)})
                 window, mark = [], time.monotonic()
             if state.phase_step % self.options.save_every == 0 or last:
                 self._save(stage)
@@ -130,8 +142,16 @@ class _Run:
         pairs = self.clips.draw(phase.batch, seed, step, share=slice(here, None, all_of_us))
         return {
             name: value.to(self.accelerator.device)
-            for name, value in to_batch(pairs, rng, phase.kind).items()
+            for name, value in to_batch(pairs, rng, cast(Kind, phase.kind)).items()
         }
+
+    def _mean(self, window: list[dict[str, Tensor]]) -> dict[str, float]:
+        """Return the parts of the loss, averaged over steps and processes."""
+        sums = torch.stack([torch.stack([parts[n].float() for n in window[0]]) for parts in window])
+        if self.accelerator.num_processes > 1:
+            sums = self.accelerator.reduce(sums, "mean")
+        means = sums.double().mean(0).tolist()
+        return {name: round(value, 5) for name, value in zip(window[0], means, strict=True)}
 
     def _log(self, line: dict[str, Any]) -> None:
         if not self.accelerator.is_main_process:
@@ -149,23 +169,17 @@ class _Run:
         stage.store(self.state)
         self._write()
         average = stage.averaged()
-        facts = {"steps": str(self.state.step), "preset": self.options.preset}
-        if self.options.licence:
-            facts["licence"] = self.options.licence
-        save_student(average.student, self.options.out / WEIGHTS, facts=facts)
+        save_student(average.student, self.options.out / WEIGHTS, facts=self._facts())
         if self.monitor:
             seen = self.monitor.listen(average.student.motion, average.head)
             if stage.phase.kind != "motion":
                 seen |= self.monitor.look(average.student, self.state.step)
             self._log({"monitor": seen})
 
+    def _facts(self) -> dict[str, str]:
+        facts = {"steps": str(self.state.step), "preset": self.options.preset}
+        return facts | ({"licence": self.options.licence} if self.options.licence else {})
+
     def _write(self) -> None:
         if self.accelerator.is_main_process:
             self.state.write(self.options.out / CHECKPOINT)
-
-
-def _mean(window: list[dict[str, Tensor]]) -> dict[str, float]:
-    return {
-        name: round(sum(float(parts[name]) for parts in window) / len(window), 5)
-        for name in window[0]
-    }

@@ -3,6 +3,7 @@
 from pocketportrait.cli import (
     animate,
     demo,
+    distill,
     evaluate,
     export,
     prepare,
@@ -17,6 +18,7 @@ __all__ = [
     "animate",
     "app",
     "demo",
+    "distill",
     "evaluate",
     "export",
     "main",
