@@ -72,6 +72,9 @@ class RayExecutor:
             ModuleNotFoundError: Ray is not installed (extra `ray`).
 
         """
+        os.environ.setdefault(
+            "RAY_USAGE_STATS_ENABLED", "0"
+        )  # nothing is reported unless asked for
         import ray
 
         self._ray: Any = ray
@@ -84,7 +87,11 @@ class RayExecutor:
         while waiting:
             done, waiting = self._ray.wait(waiting)
             for one in done:
-                yield self._ray.get(one)
+                try:
+                    result = self._ray.get(one)
+                except self._ray.exceptions.RayTaskError as error:
+                    raise error.cause from error  # ours: one line, an exit code
+                yield result
 
 
 def open_executor(kind: str, jobs: int) -> Executor:
