@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth_pictures
 
 from pocketportrait.bundle import Bundle
 from pocketportrait.bundle.reader import sha256_of
@@ -38,8 +37,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A calibration set of four frames of one clip, as a manifest."""
     folder = tmp_path_factory.mktemp("calibration")
     with VideoWriter(folder / "one.mp4", (64, 64), threads=1) as writer:
-        for picture in smooth_pictures(5, 64, seed=3):
-            writer.write((picture * 255).astype(np.uint8))
+        for shift in range(0, 30, 6):
+            y, x = np.mgrid[0:64, 0:64]
+            waves = [np.sin((x + shift) / (5 + c)) * np.cos(y / (7 - c)) for c in range(3)]
+            writer.write((127 + 100 * np.stack(waves, -1)).astype(np.uint8))
     digest = sha256_of(folder / "one.mp4")
     frames = tuple(CalibrationFrame(clip="one.mp4", sha256=digest, frame=k) for k in range(1, 5))
     CalibrationSet(name="one", folder=".", frames=frames).write(folder / "set.json")
