@@ -228,7 +228,7 @@ class PersonaLive:
     def _decode(self, latent_1CFHW: Tensor) -> Iterator[Array]:
         latents = latent_1CFHW[0].transpose(0, 1) / LATENT_SCALE
         with self._shelf.take("vae") as network:
-            for few in latents.split(_AT_ONCE):
+            for few in torch.split(latents, _AT_ONCE):
                 yield from to_pictures(network.decode(few).sample / 2 + 0.5)  # type: ignore[operator]
 
 

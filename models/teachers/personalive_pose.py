@@ -56,7 +56,7 @@ class PoseGuider(nn.Module):
         for block in self.blocks:
             x = F.silu(block(x))
         features: Tensor = self.conv_out_modify(x)
-        return features.unflatten(0, (batch, -1)).transpose(1, 2)
+        return features.view(batch, -1, *features.shape[1:]).transpose(1, 2)
 
 
 def rigid(pose: Pose) -> Tensor:

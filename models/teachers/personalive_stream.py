@@ -102,7 +102,7 @@ def stream(
         pose = torch.cat([one.pose_1CFHW for one in told], 2)
         noise = denoise(latent, times, Told(motion, pose), keyframes.bank)
         latent = schedule.step(latent, noise, times, STRIDE)
-        oldest, *latents = latent.split(WINDOW, 2)
+        oldest, *latents = torch.split(latent, WINDOW, 2)
         if keyframes.wants(motion[:, 0]):
             keyframes.add(reference(oldest[:, :, 0]))
         told.pop(0)

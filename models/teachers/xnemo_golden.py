@@ -137,7 +137,7 @@ def _denoising(device: str, bank: Bank) -> Outputs:
     yield "denoising.with_reference", network(*inputs, bank)
     for name in INNER:
         # pictures lie in the batch here, frames behind the channels there
-        yield f"denoising.mid.{name}", inner[name].unflatten(0, (1, _FRAMES)).transpose(1, 2)
+        yield f"denoising.mid.{name}", inner[name][None].transpose(1, 2)
 
 
 def _keep(into: dict[str, Tensor], name: str) -> Callable[..., None]:

@@ -108,7 +108,8 @@ class MotionModule(nn.Module):
         x = inner.proj_in(inner.norm(x_NCHW).flatten(2).transpose(1, 2))
         x = inner.transformer_blocks[0](x, run.motion_NTC)
         x = inner.proj_out(x).transpose(1, 2)
-        return x_NCHW + x.unflatten(2, x_NCHW.shape[-2:])
+        added: Tensor = x_NCHW + x.unflatten(2, x_NCHW.shape[-2:])
+        return added
 
 
 class TimeModule(nn.Module):
@@ -128,4 +129,5 @@ class TimeModule(nn.Module):
         x = inner.proj_in(x.permute(0, 3, 1, 2).flatten(0, 1))
         x = inner.proj_out(inner.transformer_blocks[0](x))
         x = x.unflatten(0, (batch, -1)).permute(0, 2, 3, 1).flatten(0, 1)
-        return x_NCHW + x.unflatten(2, size)
+        added: Tensor = x_NCHW + x.unflatten(2, size)
+        return added

@@ -204,7 +204,7 @@ class MotionEncoder(nn.Module):
         if boxes_BF3 is not None:
             code = torch.cat([code, self.bbox_proj(boxes_BF3)], 2)
         tokens: Tensor = self.final_proj(code)
-        return tokens.unflatten(2, self.pe.shape[1:]) + self.pe[:, None]
+        return tokens.view(*tokens.shape[:2], *self.pe.shape[1:]) + self.pe[:, None]
 
 
 @functools.cache
