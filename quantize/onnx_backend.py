@@ -78,7 +78,7 @@ def _make_static(model: onnx.ModelProto, plan: GraphPlan, feeds: Sequence[Feed])
     results = _results(model, layers)
     ranges = measure_ranges(model, results, feeds)
     per_channel = all(plan.settings[layer.name].granularity == "channel" for layer in plan.integer)
-    quantized = nncf.quantize(
+    quantized: onnx.ModelProto = nncf.quantize(
         model,
         nncf.Dataset(list(feeds)),
         preset=nncf.QuantizationPreset.MIXED,
@@ -238,7 +238,7 @@ def _store_weights(model: onnx.ModelProto, stored: Sequence[tuple[Layer, Setting
             for label, value in zip(names, parts.values(), strict=True)
         )
         model.graph.initializer.remove(constants[name])
-        extra = {"axis": axis} if packed.scale.ndim else {}
+        extra: dict[str, Any] = {"axis": axis} if packed.scale.ndim else {}
         nodes.append(helper.make_node("DequantizeLinear", names, [name], f"DQ_{name}", **extra))
     rest = list(model.graph.node)
     del model.graph.node[:]
