@@ -78,12 +78,15 @@ class Chain:
         return self._runners["render"].infer({**features, **codes})["image"]
 
 
-def compare(bundles: Sequence[Path], *, pairs: Sequence[Pair] = ()) -> Iterator[Compared]:
+def compare(
+    bundles: Sequence[Path], *, pairs: Sequence[Pair] = (), formats: Sequence[str] | None = None
+) -> Iterator[Compared]:
     """Yield the figures of every variant of some bundles.
 
     Args:
         bundles: folders or `.zip` files.
         pairs: photos and frames to judge quality on; those of the golden vectors by default.
+        formats: only these; all by default.
 
     Raises:
         InputError: a bundle cannot be opened, or has no fp32 variant to compare with.
@@ -96,7 +99,7 @@ def compare(bundles: Sequence[Path], *, pairs: Sequence[Pair] = ()) -> Iterator[
             with Chain(bundle, format, precision) as chain:
                 wanted = [chain.animate(*pair) for pair in judged]
             for name, by_precision in bundle.manifest.variants.items():
-                for variant in by_precision:
+                for variant in by_precision if not formats or name in formats else ():
                     yield _compared(bundle, path.name, name, variant, judged, wanted)
 
 

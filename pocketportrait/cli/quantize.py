@@ -67,6 +67,9 @@ def quantize(
 @app.command()
 def compare(
     bundles: Annotated[list[Path], typer.Argument(help="Bundles: folders or .zip files.")],
+    format: Annotated[
+        list[str] | None, typer.Option("--format", "-f", help="Only this format; may be repeated.")
+    ] = None,
 ) -> None:
     """Show the variants of bundles side by side: quality, bytes, milliseconds, parity."""
     # the engines take seconds to import; `--help` must not pay for them
@@ -74,7 +77,7 @@ def compare(
     from pocketportrait.quantize.comparison import compare as compare_bundles
 
     with stages("compare"):
-        rows = [HEADINGS, *(one.cells() for one in compare_bundles(bundles))]
+        rows = [HEADINGS, *(one.cells() for one in compare_bundles(bundles, formats=format))]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
