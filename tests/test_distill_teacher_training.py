@@ -1,0 +1,289 @@
+"""Distillation end to end with the tiny student and recordings: it learns, resumes, and spreads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+from safetensors.torch import load_file
+
+from pocketportrait.contract import Array
+from pocketportrait.distill import teacher_training, trainer
+from pocketportrait.distill.checkpoint import Checkpoint
+from pocketportrait.distill.plan import Phase
+from pocketportrait.distill.stage import Stage
+from pocketportrait.distill.teacher_pairs import PairStore
+from pocketportrait.distill.teacher_plan import (
+    DistillOptions,
+    distillation_options,
+    read_distillation_plan,
+)
+from pocketportrait.distill.teacher_training import distill
+from pocketportrait.errors import InputError
+from pocketportrait.media.photo import write_picture
+from pocketportrait.media.video import VideoWriter
+from pocketportrait.models.teachers.recorded import MANIFEST, RecordedTeacher
+from pocketportrait.models.weights import read_facts
+
+SIDE, FRAMES = 64, 9
+PLAN = (
+    Phase("warp", SIDE, 4, 2, 1e-3),
+    Phase("synthesis", SIDE, 4, 1, 1e-3),
+    Phase("joint", SIDE, 4, 2, 1e-3),
+)
+
+
+def square(x: float, y: float, level: int) -> Array:
+    picture = np.full((SIDE, SIDE, 3), level, np.uint8)
+    picture[int(y * SIDE) - 9 : int(y * SIDE) + 9, int(x * SIDE) - 9 : int(x * SIDE) + 9] = 240
+    return picture
+
+
+def courses() -> Array:
+    """Where the squares of two drivers stand, [2, FRAMES, 2], 0..1."""
+    rng = np.random.default_rng(3)
+    time = np.linspace(0, 4, FRAMES)[None, :, None]
+    return 0.5 + 0.2 * np.sin(time + rng.random((2, 1, 2)) * 6)
+
+
+def write_recordings(folder: Path) -> None:
+    """A photo of a square on grey, drivers with squares on black, and the photo's square moving so."""
+    triples = []
+    (folder / "photos").mkdir(parents=True)
+    write_picture(folder / "photos/a.png", square(0.5, 0.5, 100))
+    for number, course in enumerate(courses()):
+        names = {"photo": "photos/a.png", "driver": f"d{number}.mkv", "output": f"o{number}.mkv"}
+        for role, level in (("driver", 20), ("output", 100)):
+            with VideoWriter(folder / names[role], (SIDE, SIDE), lossless=True) as writer:
+                for x, y in course:
+                    writer.write(square(x, y, level))
+        triples.append(names)
+    content = {"schema_version": 1, "system": "squares", "licence": "ours", "triples": triples}
+    (folder / MANIFEST).write_text(json.dumps(content))
+
+
+def write_labels(store: PairStore, without_photo: str = "") -> None:
+    """Landmarks that stand where the square is; the rest at random."""
+    rng = np.random.default_rng(7)
+    shape = rng.normal(0, 0.1, (478, 2))
+    (store.folder / "labels").mkdir(exist_ok=True)
+    for path in sorted(store.folder.glob("clips/*.mp4")):
+        with av.open(str(path)) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        centres = [np.argwhere(frame[..., 0] > 200).mean(0)[::-1] / len(frame) for frame in frames]
+        labels = {
+            "frame": np.arange(len(frames), dtype=np.int32),
+            "points": (np.stack(centres)[:, None] + shape).astype(np.float32),
+            "blendshapes": rng.random((len(frames), 52), dtype=np.float32),
+            "angles": rng.normal(0, 0.1, (len(frames), 3)).astype(np.float32),
+        }
+        if path.stem == without_photo:
+            labels = {name: np.ascontiguousarray(value[1:]) for name, value in labels.items()}
+        save_file(labels, store.folder / "labels" / f"{path.stem}.safetensors")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recordings")
+    write_recordings(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> PairStore:
+    """The recordings as labelled pairs; a distillation without labels says how to make them."""
+    folder = tmp_path_factory.mktemp("pairs")
+    told = options_of(recordings, folder, folder / "out")
+    with pytest.raises(InputError, match=f"run: pocketportrait label {folder}"):
+        distill(told)
+    write_labels(PairStore(folder))
+    return PairStore(folder)
+
+
+def options_of(recordings: Path, store: Path, out: Path) -> DistillOptions:
+    return DistillOptions(
+        data=recordings, out=out, cache=store / "cache", preset="tiny", plan=PLAN, threads=1,
+        teacher="recorded", teacher_weights=recordings, store=store, precision="no",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def options(recordings: Path, store: PairStore, tmp_path: Path) -> DistillOptions:
+    return options_of(recordings, store.folder, tmp_path)
+
+
+def test_every_phase_runs_and_the_weights_say_who_taught(options: DistillOptions) -> None:
+    lines: list[dict[str, Any]] = []
+    told: list[tuple[int, int, bool]] = []
+    path = distill(options, lines.append, lambda *pair: told.append(pair))
+    assert told == [(1, 2, False), (2, 2, False)]  # rendered before
+    assert lines[0]["pairs"] == 2
+    assert [line["step"] for line in lines[1:]] == [2, 3, 5]
+    codes = {"pose", "expression", "independence"}
+    look = {"picture", "ssim", "warped", "mesh", "smooth", "cycle"}
+    parts = [set(line) - {"phase", "step", "minutes", "pairs_per_s", "loss"} for line in lines[1:]]
+    assert parts == [codes | {"warped", "mesh", "smooth"}, look, codes | look]
+    facts = read_facts(path)
+    assert facts["steps"] == "5"
+    assert facts["teacher"].startswith("recorded ")
+
+
+def test_loss_falls_on_what_is_seen(options: DistillOptions) -> None:
+    lines: list[dict[str, Any]] = []
+    plan = (Phase("joint", SIDE, 4, 100, 3e-3),)
+    distill(dataclasses.replace(options, plan=plan), lines.append)
+    assert lines[-1]["loss"] < 0.85 * lines[1]["loss"]
+    assert lines[-1]["mesh"] < lines[1]["mesh"]
+
+
+@pytest.mark.parametrize("stop", [1, 2, 4])  # inside the first phase, between phases, in the last
+def test_killed_run_goes_on_as_if_nothing_had_happened(
+    options: DistillOptions, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    plan = (*PLAN[:2], dataclasses.replace(PLAN[2], critic=0.1))
+    options = dataclasses.replace(options, plan=plan, save_every=1)
+    whole = distill(dataclasses.replace(options, out=options.out / "whole"))
+    parts = dataclasses.replace(options, out=options.out / "parts")
+    step, done = Stage.step, iter(range(stop))
+
+    def dying_step(stage: Stage, *rest: Any) -> Any:
+        if next(done, None) is None:
+            raise KeyboardInterrupt
+        return step(stage, *rest)
+
+    monkeypatch.setattr(Stage, "step", dying_step)
+    with pytest.raises(KeyboardInterrupt):
+        distill(parts)
+    monkeypatch.undo()
+    one, two = load_file(whole), load_file(distill(parts))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_codes_of_the_teacher_are_learnt_where_it_has_them(
+    options: DistillOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Encoding(RecordedTeacher):
+        fingerprint = "with codes"
+
+        def encode(self, frames: Iterable[Array]) -> Array:
+            place = [np.argwhere(frame[..., 0] > 200).mean(0) for frame in frames]
+            return np.concatenate([np.stack(place), np.ones((len(place), 1))], 1).astype(np.float32)
+
+    monkeypatch.setattr(
+        teacher_training, "open_teacher", lambda kind, folder, device: Encoding.open(folder)
+    )
+    lines: list[dict[str, Any]] = []
+    options = dataclasses.replace(options, store=options.out / "pairs", plan=PLAN[:2])
+    with pytest.raises(InputError, match="run: pocketportrait label"):
+        distill(options)
+    write_labels(PairStore(options.out / "pairs"))
+    distill(options, lines.append)
+    assert 0 < lines[-2]["code"] < 4
+    assert "code" not in lines[-1]  # the encoder does not learn while pictures are painted
+    head = Checkpoint.read(options.out / trainer.CHECKPOINT).model["code_head.weight"]
+    assert head.shape == (3, 16)
+
+
+def test_pairs_without_a_face_in_the_photo_are_left_out_and_counted(
+    options: DistillOptions, store: PairStore, tmp_path: Path
+) -> None:
+    victim = sorted(store.folder.glob("clips/*.mp4"))[0].stem
+    elsewhere = PairStore(tmp_path / "pairs")
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "clips").symlink_to(store.folder / "clips")
+    write_labels(elsewhere, without_photo=victim)
+    lines: list[dict[str, Any]] = []
+    told = dataclasses.replace(options, store_labels=tmp_path / "pairs/labels", plan=PLAN[:1])
+    distill(told, lines.append)
+    assert (lines[0]["pairs"], lines[0]["pairs_without_a_face"]) == (1, 1)
+
+
+def test_shard_renders_its_part_and_stops(options: DistillOptions) -> None:
+    folder = options.out / "pairs"
+    for number, shard in enumerate(("1/2", "2/2"), 1):
+        made = distill(dataclasses.replace(options, store=folder, shard=shard))
+        assert made == folder
+        assert len(list(folder.glob("records/*.json"))) == number
+    assert not (options.out / trainer.LOG).exists()
+
+
+def test_teacher_without_data_says_what_is_missing() -> None:
+    told = {"teacher": "liveportrait", "teacher_weights": None, "data": None, "transfer": None}
+    with pytest.raises(InputError, match="name them with --data"):
+        distillation_options(**told, precision="no")
+    with pytest.raises(InputError, match="transfer: want one of relative, absolute, got 'both'"):
+        distillation_options(**told | {"transfer": "both"}, precision="no")
+
+
+def test_plan_knows_its_own_kinds_only(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps([dataclasses.asdict(phase) for phase in PLAN]))
+    assert read_distillation_plan(path) == PLAN
+    path.write_text(json.dumps([dataclasses.asdict(PLAN[0]) | {"kind": "motion"}]))
+    with pytest.raises(InputError, match="phase 0: want kind warp or synthesis or joint"):
+        read_distillation_plan(path)
+
+
+def curve(options: DistillOptions) -> list[float]:
+    """Distil and return the loss of every step."""
+    lines: list[dict[str, Any]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "LOG_EVERY", 1)
+        distill(options, lines.append)
+    return [line["loss"] for line in lines[1:]]
+
+
+def work(rank: int, world: int, port: int, options: DistillOptions, told: Any) -> None:
+    """One of several processes."""
+    import os
+
+    from accelerate.state import AcceleratorState, PartialState
+
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
+    }  # fmt: skip
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert PartialState(cpu=True).num_processes == world
+    told.put((rank, curve(options)))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [pytest.param((2, 1, 2), id="5 steps"),
+     pytest.param((20, 10, 20), id="50 steps", marks=pytest.mark.slow)],
+)  # fmt: skip
+def test_two_processes_follow_the_curve_of_one(
+    options: DistillOptions, steps: tuple[int, ...]
+) -> None:
+    """Equal global batch, batch norm frozen: statistics of half a batch are other statistics."""
+    plan = tuple(dataclasses.replace(p, steps=n) for p, n in zip(PLAN, steps, strict=True))
+    options = dataclasses.replace(options, plan=plan, frozen_norm=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    told = context.Queue()
+    two = dataclasses.replace(options, out=options.out / "two")
+    workers = [context.Process(target=work, args=(k, 2, port, two, told)) for k in range(2)]
+    for worker in workers:
+        worker.start()
+    one = curve(dataclasses.replace(options, out=options.out / "one"))
+    curves = dict(told.get(timeout=300) for _ in workers)
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    assert len(one) == sum(steps)
+    assert curves[1] == []  # the main process writes the log
+    assert curves[0] == pytest.approx(one, rel=0.01)
