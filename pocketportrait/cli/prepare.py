@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pocketportrait.cli.app import app
 from pocketportrait.cli.extras import needs
 from pocketportrait.cli.progress import counted
+
+if TYPE_CHECKING:
+    from pocketportrait.distill.prepare.preparation import Prepared
 
 Videos = Annotated[list[Path], typer.Argument(help="Videos, or folders of them.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where the training data goes.")]
@@ -49,6 +52,7 @@ ShardMb = Annotated[float, typer.Option(help="About how large a shard gets, MB."
 
 @app.command()
 def prepare(
+    context: typer.Context,
     videos: Videos,
     out: Out,
     licence: Licence = None,
@@ -78,34 +82,14 @@ def prepare(
     shard_mb: ShardMb = 256.0,
 ) -> None:
     """Turn videos into training clips, train and val apart; a run that was stopped goes on."""
-    thresholds = {
-        "cut_levels": cut_levels,
-        "calm_cut_levels": calm_cut_levels,
-        "calm_cut_ratio": calm_cut_ratio,
-        "shortest_s": shortest_s,
-        "longest_s": longest_s,
-        "most_rate_hz": most_rate_hz,
-        "least_face_px": least_face_px,
-        "least_seen": least_seen,
-        "most_others": most_others,
-        "most_outside": most_outside,
-        "most_leaving": most_leaving,
-        "least_sharpness": least_sharpness,
-        "least_motion": least_motion,
-        "most_strokes": most_strokes,
-        "copy_bits": copy_bits,
-        "copy_alike": copy_alike,
-        "identity_distance": identity_distance,
-        "identity_apart": identity_apart,
-        "val_share": val_share,
-        "shard_mb": shard_mb,
-    }
     # PyAV, OpenCV and pydantic take a second to import; `--help` must not pay for them
     from pocketportrait.distill.prepare.executor import open_executor
     from pocketportrait.distill.prepare.preparation import PrepareOptions
     from pocketportrait.distill.prepare.preparation import prepare as prepare_videos
-    from pocketportrait.distill.prepare.settings import read_settings
+    from pocketportrait.distill.prepare.settings import Settings, read_settings
 
+    # every option that is named as a threshold is one
+    thresholds = {n: v for n, v in context.params.items() if n in Settings.model_fields}
     settings = read_settings(thresholds)
     with needs("ray"):
         where = open_executor(executor, jobs)
@@ -120,6 +104,10 @@ def prepare(
     )
     with needs("prepare"), counted("prepare") as tell:
         made = prepare_videos(options, tell)
+    _print(made)
+
+
+def _print(made: Prepared) -> None:
     for note in made.notes:
         typer.echo(f"note: {note}")
     typer.echo(f"videos: {made.num_videos}, {made.num_new} of them now")
