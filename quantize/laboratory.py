@@ -249,7 +249,7 @@ def _variant(
             for name, graph in origin.items()
         },
         recipe=str(recipe),
-        weights="float16" if recipe.scheme == "fp16" else "int8",
+        weights={"fp16": "float16", "palette6": "palette6"}.get(recipe.scheme, "int8"),
         activations="int8" if integer else "float32",
         quantization=details,
     )
