@@ -100,7 +100,7 @@ def pose_loss(code_BK: Tensor, pose_B6: Tensor) -> Tensor:
 
 
 # what people look at counts more: eyelids, smile, jaw, and the shapes of lips (MediaPipe's order)
-BLEND_WEIGHT = {9: 4.0, 10: 4.0, 25: 12.0, 27: 2.0, 32: 2.0, 38: 3.0, 44: 3.0, 45: 3.0}
+BLEND_WEIGHT = {9: 4.0, 10: 4.0, 25: 20.0, 27: 2.0, 32: 2.0, 38: 3.0, 44: 3.0, 45: 3.0}
 
 
 def expression_loss(
