@@ -129,7 +129,9 @@ def _read_script(path: Path) -> nn.Module:
 
 
 def _still(network: nn.Module, device: torch.device) -> nn.Module:
-    return network.eval().requires_grad_(False).to(device)
+    for weight in network.parameters():  # a script has no `requires_grad_` of its own
+        weight.requires_grad_(False)
+    return network.eval().to(device)
 
 
 def _as_list(found: object) -> list[Tensor]:
