@@ -56,6 +56,11 @@ class OnnxNetwork(nn.Module):
         for node in graph.node:
             facts = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
             if node.op_type == "Constant":
+                if "value" not in facts:
+                    raise InputError(
+                        f"{path}: cannot be differentiated: want constants that are tensors, got"
+                        f" {', '.join(facts)}; give a TorchScript file instead"
+                    )
                 self._keep(node.output[0], onnx.numpy_helper.to_array(facts["value"]))
             else:
                 self._nodes.append((node.op_type, list(node.input), node.output[0], facts))
@@ -109,9 +114,9 @@ def _prelu(x: list[Value], facts: dict[str, Any]) -> Tensor:
 def _gemm(x: list[Value], facts: dict[str, Any]) -> Tensor:
     image, weight = _both(x)
     weight = weight.T if facts.get("transB", 0) else weight
-    bias = x[2] if len(x) > 2 and x[2] is not None else 0
-    product: Tensor = facts.get("alpha", 1.0) * (image @ weight)
-    return product + facts.get("beta", 1.0) * bias
+    product = (image @ weight) * float(facts.get("alpha", 1.0))
+    bias = x[2] if len(x) > 2 else None
+    return product if bias is None else product + bias * float(facts.get("beta", 1.0))
 
 
 def _norm(x: list[Value], facts: dict[str, Any]) -> Tensor:

@@ -60,6 +60,7 @@ def distill(
     """
     from accelerate import Accelerator
 
+    options = dataclasses.replace(options, plan=options.plan or distillation_plan())
     if options.threads:
         torch.set_num_threads(options.threads)
     accelerator = Accelerator(mixed_precision=options.precision)
@@ -73,7 +74,6 @@ def distill(
                 f"batch {phase.batch}: want a multiple of {accelerator.num_processes}, the number"
                 " of processes; change the plan"
             )
-    options = dataclasses.replace(options, plan=options.plan or distillation_plan())
     run = DistillRun(options, accelerator, on_line or (lambda line: None), store, records)
     return run.go()
 

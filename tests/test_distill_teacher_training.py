@@ -6,7 +6,7 @@ import dataclasses
 import json
 import multiprocessing
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
+from pocketportrait.cli import main
 from pocketportrait.contract import Array
 from pocketportrait.distill import teacher_training, trainer
 from pocketportrait.distill.checkpoint import Checkpoint
@@ -41,6 +42,16 @@ PLAN = (
     Phase("synthesis", SIDE, 4, 1, 1e-3),
     Phase("joint", SIDE, 4, 2, 1e-3),
 )
+
+
+@pytest.fixture(autouse=True)
+def _own_precision() -> Iterator[None]:
+    """Accelerate keeps the precision of a process's first run; other tests train in bfloat16."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
 
 
 def square(x: float, y: float, level: int) -> Array:
@@ -140,7 +151,7 @@ def test_every_phase_runs_and_the_weights_say_who_taught(options: DistillOptions
 
 def test_loss_falls_on_what_is_seen(options: DistillOptions) -> None:
     lines: list[dict[str, Any]] = []
-    plan = (Phase("joint", SIDE, 4, 100, 3e-3),)
+    plan = (Phase("joint", SIDE, 4, 60, 3e-3),)
     distill(dataclasses.replace(options, plan=plan), lines.append)
     assert lines[-1]["loss"] < 0.85 * lines[1]["loss"]
     assert lines[-1]["mesh"] < lines[1]["mesh"]
@@ -215,6 +226,19 @@ def test_shard_renders_its_part_and_stops(options: DistillOptions) -> None:
         assert made == folder
         assert len(list(folder.glob("records/*.json"))) == number
     assert not (options.out / trainer.LOG).exists()
+
+
+def test_command_renders_a_shard_and_asks_for_labels(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ["--teacher", "recorded", "--teacher-weights", str(recordings), "--preset", "tiny"]
+    told += ["--out", str(tmp_path), "--precision", "no", "--threads", "1"]
+    assert main(["distill", *told, "--shard", "2/2"]) == 0
+    assert capsys.readouterr().out == f"pairs: {tmp_path / 'pairs'}\n"
+    assert main(["distill", *told]) == 2
+    assert f"run: pocketportrait label {tmp_path / 'pairs'}" in capsys.readouterr().err
+    assert main(["distill", "--teacher", "recorded", "--precision", "no"]) == 2
+    assert "name it with --teacher-weights" in capsys.readouterr().err
 
 
 def test_teacher_without_data_says_what_is_missing() -> None:
