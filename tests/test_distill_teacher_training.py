@@ -21,6 +21,7 @@ from pocketportrait.cli import main
 from pocketportrait.contract import Array
 from pocketportrait.distill import teacher_training, trainer
 from pocketportrait.distill.checkpoint import Checkpoint
+from pocketportrait.distill.clips import decode
 from pocketportrait.distill.plan import Phase
 from pocketportrait.distill.stage import Stage
 from pocketportrait.distill.teacher_pairs import PairStore
@@ -226,6 +227,33 @@ def test_shard_renders_its_part_and_stops(options: DistillOptions) -> None:
         assert made == folder
         assert len(list(folder.glob("records/*.json"))) == number
     assert not (options.out / trainer.LOG).exists()
+
+
+def test_network_teachers_get_pairs_of_two_clips(
+    options: DistillOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Copier:
+        summary, fingerprint = "a copier", "f"
+
+        def animate(self, photo: Array, frames: Iterable[Array]) -> Iterator[Array]:
+            yield from frames
+
+    data = PairStore(tmp_path / "data")  # clips of squares, one grey, one black
+    for level, course in zip((100, 20), courses(), strict=True):
+        (data.folder / "clips").mkdir(parents=True, exist_ok=True)
+        path = data.folder / "clips" / f"{level}.mp4"
+        with VideoWriter(path, (SIDE, SIDE), lossless=True) as writer:
+            for x, y in course:
+                writer.write(square(x, y, level))
+    write_labels(data)
+    monkeypatch.setattr(teacher_training, "open_teacher", lambda kind, folder, device: Copier())
+    told = {"teacher": "copier", "data": data.folder, "cache": tmp_path / "cache", "shard": "1/1"}
+    store = PairStore(distill(dataclasses.replace(options, store=None, pairs=3, frames=8, **told)))
+    assert store.folder == options.out / "pairs"
+    for path in sorted(store.folder.glob("clips/*.mp4")):
+        photo, *made = decode(path, np.arange(9), 256)
+        assert {int(photo[0, 0, 0]), int(made[0][0, 0, 0])} == {100, 20}
+    assert 1 <= len(list(store.folder.glob("records/*.json"))) <= 3
 
 
 def test_command_renders_a_shard_and_asks_for_labels(

@@ -39,7 +39,7 @@ Transfer = Annotated[
     str | None, typer.Option(help="How it moves the photo: relative or absolute; by kind.")
 ]
 Device = Annotated[str, typer.Option(help="Where the teacher runs: cpu, cuda, mps.")]
-NumPairs = Annotated[int, typer.Option("--pairs", min=1, help="Pairs of a photo and a driver.")]
+Pairs = Annotated[int, typer.Option(min=1, help="Pairs of a photo and a driver.")]
 Frames = Annotated[int, typer.Option(min=8, help="The most driving frames of a pair.")]
 Shard = Annotated[str, typer.Option(help="k/n: render this part of the pairs and stop.")]
 Store = Annotated[Path | None, typer.Option(help="Rendered pairs; OUT/pairs by default.")]
@@ -65,7 +65,7 @@ def distill(
     labels: Labels = None,
     transfer: Transfer = None,
     device: Device = "cpu",
-    num_pairs: NumPairs = 200,
+    pairs: Pairs = 200,
     frames: Frames = 32,
     shard: Shard = "",
     store: Store = None,
@@ -87,6 +87,7 @@ def distill(
     licence: Licence = "",
 ) -> None:
     """Train a student from a teacher's pictures; what is rendered is kept, a stopped run goes on."""
+    told = dict(locals())  # the parameters are named as the options
     with needs("teachers"):
         # torch takes seconds to import; `--help` must not pay for it
         from pocketportrait.distill.teacher_plan import (
@@ -96,35 +97,8 @@ def distill(
         )
         from pocketportrait.distill.teacher_training import distill as distill_teacher
     phases = read_distillation_plan(plan) if plan else distillation_plan()
-    options = distillation_options(
-        teacher=teacher,
-        teacher_weights=teacher_weights,
-        data=data,
-        out=out,
-        labels=labels,
-        transfer=transfer,
-        device=device,
-        pairs=num_pairs,
-        frames=frames,
-        shard=shard,
-        store=store,
-        store_labels=store_labels,
-        identity=identity,
-        perceptual=perceptual,
-        frozen_norm=frozen_norm,
-        precision=precision,
-        cache=cache,
-        preset=preset,
-        plan=phases,
-        seed=seed,
-        minutes=math.inf if minutes is None else minutes,
-        start=start,
-        monitor=monitor,
-        monitor_labels=monitor_labels,
-        threads=threads,
-        average=average,
-        licence=licence,
-    )
+    told |= {"plan": phases, "minutes": math.inf if minutes is None else minutes}
+    options = distillation_options(**told)
     steps = sum(phase.steps for phase in phases)
     with needs("teachers"), counted("pairs") as tell_pair, counted("distill") as tell:
 
