@@ -26,7 +26,13 @@ def out(tmp_path: Path) -> Path:
 
 def stop_in_the_middle(out: Path, how: signal.Signals) -> tuple[int, str]:
     """Start the command, wait until it writes, stop it; return its exit status and its words."""
-    process = subprocess.Popen([*COMMAND, "-o", str(out)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*COMMAND, "-o", str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background job, which a CI may be, has Ctrl-C switched off and hands that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + PATIENCE_S
     while not any(f.stat().st_size for f in out.parent.iterdir() if f != out):
         assert process.poll() is None, process.stderr.read() if process.stderr else ""

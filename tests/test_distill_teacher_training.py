@@ -317,9 +317,11 @@ def work(rank: int, world: int, port: int, options: DistillOptions, told: Any) -
      pytest.param((20, 10, 20), id="50 steps", marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_two_processes_follow_the_curve_of_one(
-    options: DistillOptions, steps: tuple[int, ...]
+    options: DistillOptions, steps: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Equal global batch, batch norm frozen: statistics of half a batch are other statistics."""
+    # a spawned process gets this path too, and must find this module in it
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
     plan = tuple(dataclasses.replace(p, steps=n) for p, n in zip(PLAN, steps, strict=True))
     options = dataclasses.replace(options, plan=plan, frozen_norm=True)
     with socket.socket() as free:

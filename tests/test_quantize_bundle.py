@@ -26,9 +26,6 @@ from pocketportrait.quantize.read_back import differences, read_back
 from pocketportrait.quantize.recipe import Recipe, Rule, static_w8a8, weights_w8
 from pocketportrait.quantize.weights import quantize_weight
 
-pytest.importorskip("nncf")
-pytest.importorskip("ai_edge_quantizer")
-
 BRANCH = Rule(graph="render", layers=r"(embed|flow|refine|guide)(\..*)?", scheme="w8")
 
 
