@@ -41,6 +41,12 @@ def place(x_B3HW: Tensor, affine_B23: Tensor, padding: str = "border") -> Tensor
     return F.grid_sample(x_B3HW, grid, align_corners=False, padding_mode=padding)
 
 
+def soften(x_B3HW: Tensor) -> Tensor:
+    """Average over 4x4 and then 3x3 pixels: no pattern of a period of 2, 3 or 4 pixels is left."""
+    padded = F.pad(x_B3HW, (2, 3, 2, 3), mode="replicate")
+    return F.avg_pool2d(F.avg_pool2d(padded, 4, 1), 3, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Zoom:
     """One change of size and place for a photo and its target alike, for half of all pairs.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pocketportrait.contract import POSE
-from pocketportrait.distill.augment import Zoom, draw_place, jitter_colour, place
+from pocketportrait.distill.augment import Zoom, draw_place, jitter_colour, place, soften
 from pocketportrait.distill.clips import Pairs
 from pocketportrait.distill.losses import (
     mesh_flow_loss,
@@ -134,18 +134,18 @@ class Objective(nn.Module):
         if self.kind == "joint":
             source, driving, parts = self.codes(batch)
         else:
-            source, driving, moved = self._given_codes(batch)
+            source, driving = self._given_codes(batch)
         photo, target = at_side(batch["photo"], side), at_side(batch["target"], side)
         features, aim, skip = self.student.appearance(photo)
         out = self.student.render.draw(features, aim, skip, source, driving)
         parts |= self._picture_parts(out, photo, target, batch)
         if self.kind == "render":
-            parts["performed"] = self._performed(out.image, moved, batch)
+            parts["performed"] = self._performed(out.image, batch)
         return parts, out.image.float()
 
     @torch.no_grad()
-    def _given_codes(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return source, driving and moved codes of an encoder that does not learn.
+    def _given_codes(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return source and driving codes of an encoder that does not learn.
 
         Every other driving expression is read from the moved copy, as in `codes`; the others as
         they will be read in use.
@@ -154,21 +154,23 @@ class Objective(nn.Module):
         source, driving, moved = self.student.motion(torch.cat(frames)).float().chunk(3)
         driving = driving.clone()
         driving[::2, len(POSE) :] = moved[::2, len(POSE) :]
-        return source, driving, moved
+        return source, driving
 
-    def _performed(self, image: Tensor, moved: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    def _performed(self, image: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Return how differently the encoder reads the rendered picture and the wanted frame.
 
-        Both are seen at the same changed place and size, so that only what shows in the face
-        counts. A closed eye is 40 pixels of 65,536: picture losses alone hardly ask for it.
+        Both are seen softened and at the same changed place and size, so that only what shows in
+        the face counts. Seen sharp, mouths that should open got a grid of dots instead, which the
+        encoder takes for teeth.
         """
-        side = batch["target_moved"].shape[-1]
-        if image.shape[-1] != side:
-            image = F.interpolate(image, size=(side, side), mode="bilinear")
-        seen = self.student.motion(place(image.float().clamp(0, 1), batch["place"])).float()
+        wanted = batch["target_moved"]
+        if image.shape[-1] != wanted.shape[-1]:
+            image = F.interpolate(image, size=wanted.shape[2:], mode="bilinear")
+        moved = place(image.float().clamp(0, 1), batch["place"])
+        seen = self.student.motion(soften(moved)).float()
         with torch.no_grad():
-            blend, shape = self.head(moved)
-        return expression_loss(self.head, seen, blend, shape, torch.ones_like(moved[:, 0]))
+            blend, shape = self.head(self.student.motion(soften(wanted)).float())
+        return expression_loss(self.head, seen, blend, shape, torch.ones_like(seen[:, 0]))
 
     def _picture_parts(
         self, out: Rendered, photo: Tensor, target: Tensor, batch: dict[str, Tensor]

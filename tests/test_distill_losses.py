@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pocketportrait.distill.augment import Zoom, draw_place, jitter_colour, place
+from pocketportrait.distill.augment import Zoom, draw_place, jitter_colour, place, soften
 from pocketportrait.distill.labels import ClipLabels
 from pocketportrait.distill.losses import (
     MOUTH,
@@ -92,6 +92,15 @@ def test_places_are_repeatable_and_the_unmoved_one_changes_nothing() -> None:
     assert (place(x, affine) - x).abs().mean() > 0.01
     unmoved = torch.eye(2, 3).expand(3, 2, 3)
     torch.testing.assert_close(place(x, unmoved), x, atol=1e-5, rtol=0)
+
+
+def test_softened_pictures_keep_their_size_and_lose_fine_grids() -> None:
+    grey = torch.full((1, 3, SIDE, SIDE), 0.5)
+    torch.testing.assert_close(soften(grey), grey)
+    for period in (2, 3, 4):
+        grid = (torch.arange(SIDE) % period == 0).float().expand(1, 3, SIDE, SIDE)
+        inside = soften(grid)[..., 4:-4, 4:-4]
+        assert inside.std() < 0.01 * grid.std()
 
 
 def test_zoom_moves_points_and_pose_with_the_picture() -> None:
