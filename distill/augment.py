@@ -21,6 +21,14 @@ def jitter_colour(x_B3HW: Tensor, rng: torch.Generator) -> Tensor:
     return (coloured.clamp(1e-4, 1) ** gamma * gain + cast).clamp(0, 1)
 
 
+def degrade(x_B3HW: Tensor, rng: torch.Generator) -> Tensor:
+    """Take sharpness from each picture, none to all that `soften` takes, and add sensor noise."""
+    b = len(x_B3HW)
+    amount = _uniform((b, 1, 1, 1), -1, 1, rng).clamp(0, 1)
+    noise = torch.randn(x_B3HW.shape, generator=rng) * _uniform((b, 1, 1, 1), 0, 0.03, rng)
+    return (torch.lerp(x_B3HW, soften(x_B3HW), amount) + noise).clamp(0, 1)
+
+
 def draw_place(b: int, rng: torch.Generator) -> Tensor:
     """Return [B, 2, 3]: scale by 0.77..1.3, stretch, turn up to 8 degrees, shift up to 8 % of the side."""
     scale = torch.exp(_uniform((b,), -0.26, 0.26, rng))

@@ -115,6 +115,18 @@ def ssim_loss(a_BCHW: Tensor, b_BCHW: Tensor, weight_B1HW: Tensor) -> Tensor:
     return ((1 - score) * weight_B1HW[..., 3:-3, 3:-3]).mean()
 
 
+def grid_loss(a_BCHW: Tensor, b_BCHW: Tensor) -> Tensor:
+    """Return the size of patterns with a period of 4 pixels in the difference of two pictures.
+
+    Two pixel shuffles can draw 4x4 tiles that repeat; nothing in a face does. Each of a tile's 16
+    places is averaged over 5x5 tiles, in which a pattern stays and details cancel, and compared
+    with the mean of all places.
+    """
+    tiles = F.pixel_unshuffle((a_BCHW - b_BCHW).mean(1, keepdim=True), 4)
+    places = F.avg_pool2d(tiles, 5, 1)
+    return (places - places.mean(1, keepdim=True)).abs().mean()
+
+
 def mesh_flow_loss(
     fields_B2HW: Tensor, photo_BP2: Tensor, target_BP2: Tensor, weight_P: Tensor
 ) -> Tensor:

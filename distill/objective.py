@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pocketportrait.contract import POSE
-from pocketportrait.distill.augment import Zoom, draw_place, jitter_colour, place, soften
+from pocketportrait.distill.augment import Zoom, degrade, draw_place, jitter_colour, place, soften
 from pocketportrait.distill.clips import Pairs
 from pocketportrait.distill.losses import (
+    grid_loss,
     mesh_flow_loss,
     mesh_weight,
     pyramid_loss,
@@ -22,6 +23,7 @@ from pocketportrait.distill.losses import (
 )
 from pocketportrait.distill.targets import (
     LabelHead,
+    change_loss,
     expression_loss,
     independence_loss,
     pose_loss,
@@ -50,6 +52,8 @@ class LossWeights:
     expression: float = 3.0
     independence: float = 0.3
     smooth: float = 0.05
+    change: float = 3.0
+    grid: float = 20.0
     performed: float = 0.25
 
 
@@ -101,6 +105,7 @@ class Objective(nn.Module):
         return {
             "pose": pose_loss(code[:half], batch["pose"][:half]),
             "expression": self._expression(code, batch),
+            "change": change_loss(self.head, code, batch["blendshapes"]),
             "independence": independence_loss(code[:, len(POSE) :], batch["pose"]),
         }
 
@@ -150,10 +155,12 @@ class Objective(nn.Module):
         Every other driving expression is read from the moved copy, as in `codes`; the others as
         they will be read in use.
         """
-        frames = [batch["photo"], batch["target"], batch["target_moved"]]
-        source, driving, moved = self.student.motion(torch.cat(frames)).float().chunk(3)
+        count = len(batch["photo"])
+        frames = [batch["photo"], batch["target"], batch["target_moved"][::2]]
+        codes = self.student.motion(torch.cat(frames)).float()
+        source, driving, moved = codes[:count], codes[count : 2 * count], codes[2 * count :]
         driving = driving.clone()
-        driving[::2, len(POSE) :] = moved[::2, len(POSE) :]
+        driving[::2, len(POSE) :] = moved[:, len(POSE) :]
         return source, driving
 
     def _performed(self, image: Tensor, batch: dict[str, Tensor]) -> Tensor:
@@ -186,6 +193,7 @@ class Objective(nn.Module):
         return {
             "picture": pyramid_loss(image, target, weight),
             "ssim": ssim_loss(image, target, weight),
+            "grid": grid_loss(image, target),
             "warped": pyramid_loss(warp_twin(half_photo, fields), half_target, half_weight),
             "mesh": mesh * (16 / out.fields.shape[-1]),
             "smooth": (smoothness_loss(out.fields) + smoothness_loss(out.fine_fields)) / 2,
@@ -205,9 +213,11 @@ def to_batch(pairs: Pairs, rng: torch.Generator, kind: Kind = "joint") -> dict[s
         batch |= {"photo": photo, "target": target}
     batch["place"] = draw_place(len(photo), rng)
     batch["target_moved"] = place(jitter_colour(target, rng), batch["place"])
-    if kind != "render":
-        batch["photo_jittered"] = jitter_colour(photo, rng)
+    if kind == "motion":
+        batch["target_moved"] = degrade(batch["target_moved"], rng)
+        batch["photo_jittered"] = degrade(jitter_colour(photo, rng), rng)
     if kind == "joint":
+        batch["photo_jittered"] = jitter_colour(photo, rng)
         batch["target_jittered"] = jitter_colour(target, rng)
     return batch
 

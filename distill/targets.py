@@ -112,12 +112,32 @@ def expression_loss(
 ) -> Tensor:
     """Return how far the head's answer is from the labels; `has_shape_B` is 0 for mirrored samples."""
     blend, shape = head(code_BK)
-    weight = torch.ones_like(blend[0])
-    for number, value in BLEND_WEIGHT.items():
-        weight[number] = value
-    blend_error = (F.mse_loss(blend, blendshapes_BN, reduction="none") * weight).mean()
+    blend_error = _blend_error(blend, blendshapes_BN)
     shape_error = F.smooth_l1_loss(shape, shape_BM, reduction="none").mean(1)
     return blend_error + (shape_error * has_shape_B).mean()
+
+
+def change_loss(head: LabelHead, code_BK: Tensor, blendshapes_BN: Tensor) -> Tensor:
+    """Return how far the head's change from photo to target is from that of the labels.
+
+    What a face does over time is what is looked at; a constant that the encoder gets wrong for a
+    person costs nothing here.
+
+    Args:
+        head: training-only.
+        code_BK: of the photos, then of the targets.
+        blendshapes_BN: their labels.
+
+    """
+    (photo, target), (was, becomes) = head.blendshapes(code_BK).chunk(2), blendshapes_BN.chunk(2)
+    return _blend_error(target - photo, becomes - was)
+
+
+def _blend_error(blend_BN: Tensor, wanted_BN: Tensor) -> Tensor:
+    weight = torch.ones_like(blend_BN[0])
+    for number, value in BLEND_WEIGHT.items():
+        weight[number] = value
+    return (F.mse_loss(blend_BN, wanted_BN, reduction="none") * weight).mean()
 
 
 def independence_loss(expression_BE: Tensor, pose_B6: Tensor) -> Tensor:

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from pocketportrait.distill.augment import Zoom, draw_place, jitter_colour, place, soften
+from pocketportrait.distill.augment import Zoom, degrade, draw_place, jitter_colour, place, soften
 from pocketportrait.distill.labels import ClipLabels
 from pocketportrait.distill.losses import (
     MOUTH,
+    grid_loss,
     mesh_flow_loss,
     mesh_weight,
     pyramid_loss,
@@ -14,7 +15,9 @@ from pocketportrait.distill.losses import (
     ssim_loss,
 )
 from pocketportrait.distill.targets import (
+    LabelHead,
     Targets,
+    change_loss,
     independence_loss,
     mirrored_blendshapes,
     mirrored_pose,
@@ -32,6 +35,37 @@ def test_equal_pictures_cost_nothing() -> None:
     a, weight = torch.rand(2, 3, SIDE, SIDE), torch.ones(2, 1, SIDE, SIDE)
     assert pyramid_loss(a, a, weight) == 0
     assert ssim_loss(a, a, weight) == pytest.approx(0, abs=1e-5)
+
+
+def test_a_pattern_of_four_pixels_costs_and_other_differences_hardly() -> None:
+    face = torch.rand(1, 3, 128, 128)
+    dots, lines = torch.zeros_like(face), torch.zeros_like(face)
+    dots[..., 16:96:4, 16:96:4] = 0.3
+    lines[..., 16:96:5, 16:96:5] = 0.3
+    assert grid_loss(face, face) == 0
+    assert grid_loss(face + 0.2, face) == pytest.approx(0, abs=1e-6)
+    assert grid_loss(face + dots, face) > 5 * grid_loss(face + lines, face)
+
+
+def test_a_change_read_right_costs_nothing_whatever_a_face_looks_like_at_rest() -> None:
+    head, rest = LabelHead(8), torch.randn(2, 8)
+    photo, target = torch.randn(2, 2, 8)
+    with torch.no_grad():
+        labels = head.blendshapes(torch.cat([photo, target])) + torch.cat([rest, rest]).sum(
+            1, keepdim=True
+        )
+        assert change_loss(head, torch.cat([photo, target]), labels) < 1e-9
+        assert change_loss(head, torch.cat([photo, photo]), labels) > 0.01
+
+
+def test_degraded_pictures_stay_pictures_and_some_stay_sharp() -> None:
+    x = torch.rand(16, 3, SIDE, SIDE)
+    worse = degrade(x, torch.Generator().manual_seed(0))
+    assert worse.min() >= 0
+    assert worse.max() <= 1
+    roughness = (worse[..., 1:] - worse[..., :-1]).abs().mean((1, 2, 3))
+    assert roughness.max() > 0.3
+    assert roughness.min() < 0.1
 
 
 def test_errors_in_heavy_regions_cost_more() -> None:

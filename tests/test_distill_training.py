@@ -116,6 +116,7 @@ def test_joint_loss_reaches_every_weight(clips: Clips) -> None:
         "independence",
         "picture",
         "ssim",
+        "grid",
         "warped",
         "mesh",
         "smooth",

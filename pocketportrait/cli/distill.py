@@ -11,7 +11,7 @@ import typer
 
 from pocketportrait.cli.app import app
 from pocketportrait.cli.extras import needs
-from pocketportrait.cli.progress import counted
+from pocketportrait.cli.progress import counted, line_of_log
 from pocketportrait.cli.training import (
     Average,
     Cache,
@@ -103,10 +103,7 @@ def distill(
     with needs("teachers"), counted("pairs") as tell_pair, counted("distill") as tell:
 
         def on_line(line: Mapping[str, Any]) -> None:
-            shown = (
-                f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items()
-            )
-            typer.echo("  ".join(shown))
+            typer.echo(line_of_log(line))
             tell(line["step"], steps)
 
         made = distill_teacher(options, on_line, lambda done, all_, new: tell_pair(done, all_))

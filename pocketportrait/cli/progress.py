@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 PLAIN_STEPS = 10  # lines that a counted job prints where there is no terminal
 
@@ -46,6 +47,13 @@ def counted(title: str) -> Iterator[Callable[[int, int | None], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def line_of_log(line: Mapping[str, Any]) -> str:
+    """Return a line of a training log as text: names and values, four digits."""
+    return "  ".join(
+        f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items()
+    )
 
 
 def _plain_counter(title: str) -> Callable[[int, int | None], None]:

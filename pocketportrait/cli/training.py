@@ -11,7 +11,7 @@ import typer
 
 from pocketportrait.cli.app import app
 from pocketportrait.cli.extras import needs
-from pocketportrait.cli.progress import counted
+from pocketportrait.cli.progress import counted, line_of_log
 
 Data = Annotated[Path, typer.Option(help="A folder with clips/, labelled.")]
 Out = Annotated[Path, typer.Option(help="Where checkpoint, weights, log and sheets go.")]
@@ -108,10 +108,7 @@ def train(
     with needs("train"), counted("train") as tell:
 
         def on_line(line: Mapping[str, Any]) -> None:
-            shown = (
-                f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items()
-            )
-            typer.echo("  ".join(shown))
+            typer.echo(line_of_log(line))
             tell(line["step"], steps)
 
         weights = train_student(options, on_line)
