@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import torch
@@ -16,11 +14,11 @@ from torch import Tensor
 
 from pocketportrait.contract import Array, TensorSpec
 from pocketportrait.runtime.coreml_package import colour_orders, package_specs
-from pocketportrait.runtime.feed import check_feed
+from pocketportrait.runtime.file_runner import FileRunner, Specs
 from pocketportrait.runtime.mil.program import MilProgram
 
 
-class CoremlOracle:
+class CoremlOracle(FileRunner):
     """Execute one package; every operation's result is rounded to the type that the file declares."""
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
@@ -31,52 +29,20 @@ class CoremlOracle:
             threads: torch threads during a pass; None leaves torch as it is.
 
         """
-        self._path, self._threads = path, threads
+        super().__init__(path)
+        self._threads = threads
         self._program: MilProgram | None = None
-        self._inputs: tuple[TensorSpec, ...] = ()
-        self._outputs: tuple[TensorSpec, ...] = ()
 
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """What the file takes; pictures are uint8 NHWC in RGB."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What the file gives."""
-        return self._outputs
-
-    def __enter__(self) -> Self:
-        """Load the program.
-
-        Raises:
-            InputError: the package is broken or holds operations that the oracle does not know.
-            MissingToolError: coremltools is not installed.
-
-        """
+    def _load(self) -> tuple[Specs, Specs]:
         self._program = MilProgram(self._path)
-        self._inputs, self._outputs = package_specs(self._program.spec)
         self._orders = colour_orders(self._program.spec)
-        return self
+        return package_specs(self._program.spec)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Free the program."""
+    def _free(self) -> None:
         self._program = None
 
-    def infer(self, feed: Mapping[str, Array]) -> dict[str, Array]:
-        """Run one pass in the file's own layout and types; returns copies.
-
-        Raises:
-            InputError: a tensor is missing or unlike the file's.
-
-        """
+    def _run(self, feed: Mapping[str, Array]) -> dict[str, Array]:
         assert self._program is not None, "enter the oracle first"
-        check_feed(self._path.name, self._inputs, feed)
         values = {spec.name: self._to_program(spec, feed[spec.name]) for spec in self._inputs}
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads or before)

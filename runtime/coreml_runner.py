@@ -6,15 +6,14 @@ import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 
 from pocketportrait.contract import Array, TensorSpec
 from pocketportrait.errors import InputError, MissingToolError
 from pocketportrait.runtime.coreml_package import import_coremltools, open_package, package_specs
-from pocketportrait.runtime.feed import check_feed
+from pocketportrait.runtime.file_runner import FileRunner, Specs
 
 Units = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"]
 
@@ -28,7 +27,7 @@ def why_not() -> str | None:
     return None
 
 
-class CoremlRunner:
+class CoremlRunner(FileRunner):
     """Run one `.mlpackage` with `MLModel.predict`."""
 
     def __init__(self, path: Path, *, threads: int | None = None, units: Units = "ALL") -> None:
@@ -40,32 +39,14 @@ class CoremlRunner:
             units: where Core ML may place operations.
 
         """
-        self._path, self._units = path, units
+        super().__init__(path)
+        self._units = units
         self._model: Any = None
-        self._inputs: tuple[TensorSpec, ...] = ()
-        self._outputs: tuple[TensorSpec, ...] = ()
 
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """What the file takes; pictures are uint8 NHWC in RGB."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What the file gives."""
-        return self._outputs
-
-    def __enter__(self) -> Self:
-        """Compile and load the package.
-
-        Raises:
-            InputError: the package is missing, broken, or does not compile.
-            MissingToolError: this is not macOS, or coremltools is not installed.
-
-        """
+    def _load(self) -> tuple[Specs, Specs]:
         if reason := why_not():
             raise MissingToolError(reason)
-        self._inputs, self._outputs = package_specs(open_package(self._path).get_spec())
+        specs = package_specs(open_package(self._path).get_spec())
         coremltools = import_coremltools()
         try:
             self._model = coremltools.models.MLModel(
@@ -73,26 +54,13 @@ class CoremlRunner:
             )
         except Exception as error:  # NSError arrives as RuntimeError or Exception
             raise InputError(f"{self._path}: Core ML does not compile it: {error}") from error
-        return self
+        return specs
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Free the model."""
+    def _free(self) -> None:
         self._model = None
 
-    def infer(self, feed: Mapping[str, Array]) -> dict[str, Array]:
-        """Run one pass in the file's own layout and types; returns copies.
-
-        Raises:
-            InputError: a tensor is missing or unlike the file's.
-
-        """
+    def _run(self, feed: Mapping[str, Array]) -> dict[str, Array]:
         assert self._model is not None, "enter the runner first"
-        check_feed(self._path.name, self._inputs, feed)
         values = self._model.predict(
             {spec.name: _to_coreml(spec, feed[spec.name]) for spec in self._inputs}
         )

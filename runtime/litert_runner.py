@@ -10,14 +10,13 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 
 from pocketportrait.contract import Array, TensorSpec
 from pocketportrait.errors import InputError, MissingToolError
-from pocketportrait.runtime.feed import check_feed
+from pocketportrait.runtime.file_runner import FileRunner, Specs
 from pocketportrait.runtime.layout import plain_layout
 
 Package = Literal["ai_edge_litert", "tflite_runtime"]
@@ -44,7 +43,7 @@ def why_not(package: Package) -> str | None:
     return None
 
 
-class LitertRunner:
+class LitertRunner(FileRunner):
     """Run one `.tflite` file through its signature, whose keys are the tensors' names."""
 
     def __init__(
@@ -58,29 +57,11 @@ class LitertRunner:
             package: who runs it.
 
         """
-        self._path, self._threads, self._package = path, threads, package
-        self._run: Any = None
-        self._inputs: tuple[TensorSpec, ...] = ()
-        self._outputs: tuple[TensorSpec, ...] = ()
+        super().__init__(path)
+        self._threads, self._package = threads, package
+        self._signature: Any = None
 
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """What the file takes."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What the file gives."""
-        return self._outputs
-
-    def __enter__(self) -> Self:
-        """Load the file.
-
-        Raises:
-            InputError: it is missing, broken, or has no signature.
-            MissingToolError: the package is not installed, or would die beside this numpy.
-
-        """
+    def _load(self) -> tuple[Specs, Specs]:
         if reason := why_not(self._package):
             raise MissingToolError(reason)
         if not self._path.is_file():
@@ -96,30 +77,20 @@ class LitertRunner:
         keys = list(interpreter.get_signature_list())
         if not keys:
             raise InputError(f"{self._path}: want a signature that names the tensors, got none")
-        self._run = interpreter.get_signature_runner(SIGNATURE if SIGNATURE in keys else keys[0])
-        self._inputs = _specs(self._run.get_input_details())
-        self._outputs = _specs(self._run.get_output_details())
-        return self
+        self._signature = interpreter.get_signature_runner(
+            SIGNATURE if SIGNATURE in keys else keys[0]
+        )
+        details = self._signature
+        return _specs(details.get_input_details()), _specs(details.get_output_details())
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Free the model."""
-        self._run = None
+    def _free(self) -> None:
+        self._signature = None
 
-    def infer(self, feed: Mapping[str, Array]) -> dict[str, Array]:
-        """Run one pass in the file's own layout and types; returns copies.
-
-        Raises:
-            InputError: a tensor is missing or unlike the file's.
-
-        """
-        assert self._run is not None, "enter the runner first"
-        check_feed(self._path.name, self._inputs, feed)
-        values = self._run(**{name: np.ascontiguousarray(value) for name, value in feed.items()})
+    def _run(self, feed: Mapping[str, Array]) -> dict[str, Array]:
+        assert self._signature is not None, "enter the runner first"
+        values = self._signature(
+            **{name: np.ascontiguousarray(value) for name, value in feed.items()}
+        )
         return {name: np.array(value) for name, value in values.items()}
 
 

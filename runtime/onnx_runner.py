@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from pocketportrait.contract import Array, TensorSpec
 from pocketportrait.errors import InputError, MissingToolError
-from pocketportrait.runtime.feed import check_feed
+from pocketportrait.runtime.file_runner import FileRunner, Specs
 from pocketportrait.runtime.layout import plain_layout
 
 TYPES = {
@@ -26,7 +25,7 @@ TYPES = {
 ERRORS_ONLY = 3  # onnxruntime's severity
 
 
-class OnnxRunner:
+class OnnxRunner(FileRunner):
     """Run one `.onnx` file; entering loads it, leaving frees it."""
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
@@ -37,29 +36,11 @@ class OnnxRunner:
             threads: for operators; None lets ONNX Runtime choose.
 
         """
-        self._path, self._threads = path, threads
+        super().__init__(path)
+        self._threads = threads
         self._session: Any = None
-        self._inputs: tuple[TensorSpec, ...] = ()
-        self._outputs: tuple[TensorSpec, ...] = ()
 
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """What the file takes."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What the file gives."""
-        return self._outputs
-
-    def __enter__(self) -> Self:
-        """Load the file.
-
-        Raises:
-            InputError: it is missing, broken, or has shapes that are not fixed.
-            MissingToolError: onnxruntime is not installed.
-
-        """
+    def _load(self) -> tuple[Specs, Specs]:
         try:
             import onnxruntime  # takes half a second to import
         except ImportError as error:
@@ -80,28 +61,15 @@ class OnnxRunner:
             raise InputError(
                 f"{self._path}: want an ONNX model, got one that does not load: {error}"
             ) from error
-        self._inputs = tuple(map(self._spec, self._session.get_inputs()))
-        self._outputs = tuple(map(self._spec, self._session.get_outputs()))
-        return self
+        nodes = self._session.get_inputs(), self._session.get_outputs()
+        inputs, outputs = (tuple(map(self._spec, side)) for side in nodes)
+        return inputs, outputs
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Free the model."""
+    def _free(self) -> None:
         self._session = None
 
-    def infer(self, feed: Mapping[str, Array]) -> dict[str, Array]:
-        """Run one pass in the file's own layout and types; returns copies.
-
-        Raises:
-            InputError: a tensor is missing or unlike the file's.
-
-        """
+    def _run(self, feed: Mapping[str, Array]) -> dict[str, Array]:
         assert self._session is not None, "enter the runner first"
-        check_feed(self._path.name, self._inputs, feed)
         names = [spec.name for spec in self._outputs]
         # an output that is an input's own buffer would change under the caller
         values = self._session.run(

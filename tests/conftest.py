@@ -86,6 +86,66 @@ def smooth_pictures(count: int, side: int, seed: int = 0) -> list[Array]:
 
 
 @pytest.fixture(scope="session")
+def names_of() -> Callable[[Callable[[], Any]], set[tuple[str, tuple[int, ...], str]]]:
+    """Return a function that gives a network's weights as key lists do: name, shape, type."""
+    import torch
+
+    def names(build: Callable[[], Any]) -> set[tuple[str, tuple[int, ...], str]]:
+        with torch.device("meta"):
+            state = build().state_dict()
+        return {
+            (key, tuple(v.shape), str(v.dtype).removeprefix("torch.")) for key, v in state.items()
+        }
+
+    return names
+
+
+@pytest.fixture
+def stop_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return a function that has training killed, once, after some more steps."""
+    from pocketportrait.distill.stage import Stage
+
+    step = Stage.step
+
+    def stop_after(steps: int) -> None:
+        left = iter(range(steps))
+
+        def dying_step(stage: Stage, *rest: Any) -> Any:
+            if next(left, None) is None:
+                monkeypatch.setattr(Stage, "step", step)
+                raise KeyboardInterrupt
+            return step(stage, *rest)
+
+        monkeypatch.setattr(Stage, "step", dying_step)
+
+    return stop_after
+
+
+@pytest.fixture
+def refusal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[[list[str]], str]:
+    """Return a function that runs a command in an empty folder and gives its only line of error.
+
+    It has checked that the exit code is 2, that nothing else is said, and that no file was written.
+    """
+    from pocketportrait.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(arguments: list[str]) -> str:
+        assert main(arguments) == 2
+        said = capsys.readouterr()
+        (line,) = said.err.splitlines()
+        assert line.startswith("error: ")
+        assert said.out == ""
+        assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+        return str(line)
+
+    return refuse
+
+
+@pytest.fixture(scope="session")
 def tiny_student() -> "Student":
     from pocketportrait.models.dims import tiny
 

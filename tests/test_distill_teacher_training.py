@@ -6,7 +6,7 @@ import dataclasses
 import json
 import multiprocessing
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from pocketportrait.distill import teacher_training, trainer
 from pocketportrait.distill.checkpoint import Checkpoint
 from pocketportrait.distill.clips import decode
 from pocketportrait.distill.plan import Phase
-from pocketportrait.distill.stage import Stage
 from pocketportrait.distill.teacher_pairs import PairStore
 from pocketportrait.distill.teacher_plan import (
     DistillOptions,
@@ -160,23 +159,15 @@ def test_loss_falls_on_what_is_seen(options: DistillOptions) -> None:
 
 @pytest.mark.parametrize("stop", [1, 2, 4])  # inside the first phase, between phases, in the last
 def test_killed_run_goes_on_as_if_nothing_had_happened(
-    options: DistillOptions, monkeypatch: pytest.MonkeyPatch, stop: int
+    options: DistillOptions, stop_training: Callable[[int], None], stop: int
 ) -> None:
     plan = (*PLAN[:2], dataclasses.replace(PLAN[2], critic=0.1))
     options = dataclasses.replace(options, plan=plan, save_every=1)
     whole = distill(dataclasses.replace(options, out=options.out / "whole"))
     parts = dataclasses.replace(options, out=options.out / "parts")
-    step, done = Stage.step, iter(range(stop))
-
-    def dying_step(stage: Stage, *rest: Any) -> Any:
-        if next(done, None) is None:
-            raise KeyboardInterrupt
-        return step(stage, *rest)
-
-    monkeypatch.setattr(Stage, "step", dying_step)
+    stop_training(stop)
     with pytest.raises(KeyboardInterrupt):
         distill(parts)
-    monkeypatch.undo()
     one, two = load_file(whole), load_file(distill(parts))
     assert all(torch.equal(one[name], two[name]) for name in one)
 

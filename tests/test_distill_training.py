@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pocketportrait.contract import Array
 from pocketportrait.distill.clips import Clips
 from pocketportrait.distill.objective import Objective, to_batch
 from pocketportrait.distill.plan import Phase, TrainOptions, learning_rate, read_plan
-from pocketportrait.distill.stage import Stage, build
+from pocketportrait.distill.stage import build
 from pocketportrait.distill.trainer import LOG, train
 from pocketportrait.errors import InputError
 from pocketportrait.models.dims import tiny
@@ -179,22 +180,14 @@ def test_loss_falls_on_what_is_seen(options: TrainOptions) -> None:
 
 @pytest.mark.parametrize("stop", [2, 3, 5])  # in the first phase, between the phases, in the second
 def test_killed_run_goes_on_as_if_nothing_had_happened(
-    options: TrainOptions, monkeypatch: pytest.MonkeyPatch, stop: int
+    options: TrainOptions, stop_training: Callable[[int], None], stop: int
 ) -> None:
     options = dataclasses.replace(options, save_every=1)
     whole = train(dataclasses.replace(options, out=options.out / "whole"))
     parts = dataclasses.replace(options, out=options.out / "parts")
-    step, done = Stage.step, iter(range(stop))
-
-    def dying_step(stage: Stage, *rest: Any) -> Any:
-        if next(done, None) is None:
-            raise KeyboardInterrupt
-        return step(stage, *rest)
-
-    monkeypatch.setattr(Stage, "step", dying_step)
+    stop_training(stop)
     with pytest.raises(KeyboardInterrupt):
         train(parts)
-    monkeypatch.undo()
     one, two = load_file(whole), load_file(train(parts))
     assert all(torch.equal(one[name], two[name]) for name in one)
 

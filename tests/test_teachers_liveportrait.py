@@ -71,12 +71,12 @@ def vectors() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_names_shapes_and_types_are_those_of_the_published_checkpoint(
-    name: str, published: dict[str, list[list[Any]]]
+    name: str,
+    published: dict[str, list[list[Any]]],
+    names_of: Callable[..., set[tuple[str, tuple[int, ...], str]]],
 ) -> None:
-    with torch.device("meta"):
-        ours = BUILDERS[name]().state_dict()
-    got = {(key, tuple(value.shape), str(value.dtype)) for key, value in ours.items()}
-    assert got == {(key, tuple(shape), f"torch.{dtype}") for key, shape, dtype in published[name]}
+    wanted = {(key, tuple(shape), dtype) for key, shape, dtype in published[name]}
+    assert names_of(BUILDERS[name]) == wanted
 
 
 def test_the_formula_gives_the_published_test_vectors(vectors: dict[str, Any]) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pocketportrait.contract import Array
+from pocketportrait.models.teachers.checkpoint import Network, load_strictly
 
 _CHUNK = 1 << 22  # elements at a time: 32 MiB an intermediate
 
@@ -44,6 +45,25 @@ def smoothed(picture_BCHW: Tensor) -> Tensor:
 def formula_weights(like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a whole state dict by the formula; of `like` only names, shapes and types count."""
     return {key: _weight(key, value, like) for key, value in like.items()}
+
+
+def formula_network(
+    build: Callable[[], Network],
+    device: str = "cpu",
+    *,
+    state: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = formula_weights,
+) -> Network:
+    """Return a network with the formula's weights.
+
+    Args:
+        build: makes it.
+        device: where it shall be.
+        state: gives the weights; other than `formula_weights` where some follow another rule.
+
+    """
+    with torch.device("meta"):
+        like = build().state_dict()
+    return load_strictly(build, state(like), build.__name__).to(device)
 
 
 def _weight(key: str, like: Tensor, state: Mapping[str, Tensor]) -> Tensor:

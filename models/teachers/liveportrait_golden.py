@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pocketportrait.models.teachers.checkpoint import Network, load_strictly
-from pocketportrait.models.teachers.formula import formula_input, formula_weights, smoothed
+from pocketportrait.models.teachers.formula import formula_input, formula_network, smoothed
 from pocketportrait.models.teachers.liveportrait_appearance import (
     CHANNELS,
     DEPTH,
@@ -33,13 +32,6 @@ _VOLUME = (1, CHANNELS, DEPTH, 64, 64)
 _POINTS = (1, KEYPOINTS, 3)
 
 Outputs = Iterator[tuple[str, Tensor]]
-
-
-def formula_network(build: Callable[[], Network], device: str = "cpu") -> Network:
-    """Return a network with the formula's weights."""
-    with torch.device("meta"):
-        like = build().state_dict()
-    return load_strictly(build, formula_weights(like), build.__name__).to(device)
 
 
 def golden_outputs(device: str = "cpu", *, pictures: bool = True) -> Outputs:

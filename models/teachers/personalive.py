@@ -9,7 +9,6 @@ Shape suffixes: B batch, C channels, F frames, T tokens, H and W pixels.
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -42,7 +41,7 @@ from pocketportrait.models.teachers.personalive_stream import (
     Told,
     stream,
 )
-from pocketportrait.models.teachers.protocol import check_picture
+from pocketportrait.models.teachers.protocol import check_picture, check_pictures
 from pocketportrait.models.teachers.xnemo import enlarged, to_pictures, to_tensor
 from pocketportrait.models.teachers.xnemo_layers import Bank
 from pocketportrait.models.teachers.xnemo_motion import MotionDims, MotionEncoder
@@ -82,11 +81,9 @@ class Driving(NamedTuple):
 class PersonaLive:
     """A `Teacher` with codes."""
 
-    def __init__(
-        self, shelf: Shelf, weights: int, options: PersonaLiveOptions, device: torch.device
-    ) -> None:
+    def __init__(self, shelf: Shelf, options: PersonaLiveOptions, device: torch.device) -> None:
         """Take networks; `open` is the way from files."""
-        self._shelf, self._weights = shelf, weights
+        self._shelf = shelf
         self._options, self._device = options, device
 
     @classmethod
@@ -112,21 +109,18 @@ class PersonaLive:
         place = find_device(device)
         sizes = sizes or Sizes(motion=MotionDims(box=0))
         shelf = Shelf(personalive_parts(folder, sizes), place, keep=place.type != "cpu")
-        return cls(shelf, shelf.check(), options, place)
+        shelf.check()
+        return cls(shelf, options, place)
 
     @property
     def summary(self) -> str:
         """One line: what was loaded."""
-        return (
-            f"{len(self._shelf.files)} checkpoints, {self._weights / 1e6:.1f} M parameters, every key"
-            f" in its place; {len(TIMESTEPS)} steps at {self._options.side_px} px"
-        )
+        return f"{self._shelf.summary}; {len(TIMESTEPS)} steps at {self._options.side_px} px"
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of the checkpoints and the options."""
-        text = repr(("personalive", astuple(self._options), self._shelf.hash()))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return self._shelf.fingerprint("personalive", astuple(self._options))
 
     def animate(self, photo: Array, frames: Iterable[Array]) -> Iterator[Array]:
         """Yield one picture a frame, uint8 [256, 256, 3]; all frames are read before the first.
@@ -136,7 +130,7 @@ class PersonaLive:
 
         """
         check_picture(photo, "photo")
-        driving = [check_picture(one, f"frame {index}") for index, one in enumerate(frames)]
+        driving = check_pictures(frames)
         if not driving:
             return
         # whole windows, and three more that push the last one out
@@ -146,7 +140,7 @@ class PersonaLive:
 
     def encode(self, frames: Iterable[Array]) -> Array:
         """Return codes [number of frames, 518]: yaw, pitch, roll in radians, tx, ty, log scale; tokens."""
-        driving = [check_picture(one, f"frame {index}") for index, one in enumerate(frames)]
+        driving = check_pictures(frames)
         if not driving:
             return np.zeros((0, CODE), np.float32)
         poses = self._poses(driving)

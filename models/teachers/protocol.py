@@ -67,3 +67,13 @@ def check_picture(picture: Array, name: str) -> Array:
             f" {list(picture.shape)}; crop and resize it before it goes to a teacher"
         )
     return picture
+
+
+def check_pictures(frames: Iterable[Array]) -> list[Array]:
+    """Return all `frames` if they may cross the protocol.
+
+    Raises:
+        InputError: one is not uint8 [256, 256, 3].
+
+    """
+    return [check_picture(one, f"frame {index}") for index, one in enumerate(frames)]

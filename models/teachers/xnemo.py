@@ -11,7 +11,6 @@ Shape suffixes: B batch, C channels, F frames, T tokens, H and W pixels, E the c
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from pocketportrait.contract import Array
 from pocketportrait.errors import InputError
 from pocketportrait.media.detector import CenterFaceDetector, FaceDetector
 from pocketportrait.models.teachers.checkpoint import find_checkpoint, find_device
-from pocketportrait.models.teachers.protocol import SIDE_PX, check_picture
+from pocketportrait.models.teachers.protocol import SIDE_PX, check_picture, check_pictures
 from pocketportrait.models.teachers.xnemo_faces import face_crops
 from pocketportrait.models.teachers.xnemo_layers import Bank
 from pocketportrait.models.teachers.xnemo_motion import MotionEncoder
@@ -82,13 +81,12 @@ class XNemo:
     def __init__(
         self,
         shelf: Shelf,
-        weights: int,
         detector: FaceDetector,
         options: XNemoOptions,
         device: torch.device,
     ) -> None:
         """Take networks; `open` is the way from files."""
-        self._shelf, self._weights = shelf, weights
+        self._shelf = shelf
         self._detector, self._options, self._device = detector, options, device
         self._schedule = Schedule()
 
@@ -115,22 +113,18 @@ class XNemo:
         _check_options(options)
         place = find_device(device)
         shelf = Shelf(xnemo_parts(folder, sizes or Sizes()), place, keep=place.type != "cpu")
-        weights = shelf.check()
-        return cls(shelf, weights, detector or CenterFaceDetector(), options, place)
+        shelf.check()
+        return cls(shelf, detector or CenterFaceDetector(), options, place)
 
     @property
     def summary(self) -> str:
         """One line: what was loaded."""
-        return (
-            f"{len(self._shelf.files)} checkpoints, {self._weights / 1e6:.1f} M parameters, every key"
-            f" in its place; {self._options.steps} steps at {self._options.side_px} px"
-        )
+        return f"{self._shelf.summary}; {self._options.steps} steps at {self._options.side_px} px"
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of the checkpoints and the options."""
-        text = repr(("xnemo", astuple(self._options), self._shelf.hash()))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return self._shelf.fingerprint("xnemo", astuple(self._options))
 
     def animate(self, photo: Array, frames: Iterable[Array]) -> Iterator[Array]:
         """Yield one picture a frame, uint8 [256, 256, 3]; all frames are read before the first.
@@ -140,7 +134,7 @@ class XNemo:
 
         """
         check_picture(photo, "photo")
-        driving = [check_picture(one, f"frame {index}") for index, one in enumerate(frames)]
+        driving = check_pictures(frames)
         if not driving:
             return
         # motion first: it needs little memory, and finds what is wrong with the pictures
@@ -149,7 +143,7 @@ class XNemo:
 
     def encode(self, frames: Iterable[Array]) -> Array:
         """Return codes [number of frames, 512]: the motion tokens, face box left out."""
-        driving = [check_picture(one, f"frame {index}") for index, one in enumerate(frames)]
+        driving = check_pictures(frames)
         codes: Array = self._motion(driving)[0].flatten(1).cpu().numpy()
         return codes
 

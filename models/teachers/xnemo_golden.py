@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from pocketportrait.models.teachers.checkpoint import Network, load_strictly
+from pocketportrait.models.teachers import formula
+from pocketportrait.models.teachers.checkpoint import Network
 from pocketportrait.models.teachers.formula import formula_input, formula_weights, smoothed
 from pocketportrait.models.teachers.xnemo_attention import interleaved_rows, position_rows
 from pocketportrait.models.teachers.xnemo_layers import Bank, UNetDims
@@ -54,9 +55,7 @@ def formula_state(like: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def formula_network(build: Callable[[], Network], device: str = "cpu") -> Network:
     """Return a network with the formula's weights."""
-    with torch.device("meta"):
-        like = build().state_dict()
-    return load_strictly(build, formula_state(like), build.__name__).to(device)
+    return formula.formula_network(build, device, state=formula_state)
 
 
 def golden_outputs(device: str = "cpu", *, unets: bool = True) -> Outputs:

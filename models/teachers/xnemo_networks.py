@@ -78,6 +78,7 @@ class Shelf:
         """
         self._parts, self._device, self._keep = dict(parts), device, keep
         self._kept: dict[str, nn.Module] = {}
+        self._weights = 0
 
     def check(self) -> int:
         """Load every network once, and return how many weights there are.
@@ -86,7 +87,8 @@ class Shelf:
             InputError: a file is broken, or holds other keys or shapes.
 
         """
-        return sum(self._count(name) for name in self._parts)
+        self._weights = sum(self._count(name) for name in self._parts)
+        return self._weights
 
     @contextmanager
     def take(self, name: str) -> Iterator[nn.Module]:
@@ -109,12 +111,24 @@ class Shelf:
             return sum(weight.numel() for weight in network.parameters())
 
     @property
+    def summary(self) -> str:
+        """One line: what `check` found."""
+        return (
+            f"{len(self.files)} checkpoints, {self._weights / 1e6:.1f} M parameters,"
+            " every key in its place"
+        )
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """All files."""
         return tuple(path for part in self._parts.values() for path in part.files)
 
-    def hash(self) -> str:
-        """Return a hash of all files' contents."""
+    def fingerprint(self, kind: str, options: object) -> str:
+        """Return a hash of all files' contents and of how a teacher of this kind uses them."""
+        text = repr((kind, options, self._hash()))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _hash(self) -> str:
         digest = hashlib.sha256()
         for path in self.files:
             with path.open("rb") as file:
