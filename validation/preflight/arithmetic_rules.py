@@ -52,7 +52,9 @@ def _norms(subject: Subject) -> Iterator[Hit]:
         if node.kind in ("instance_norm", "group_norm"):
             why = "normalizes over a whole map: in float16 the sum of squares overflows or loses digits"
             yield Hit(node.name, node.operator, why)
-        elif node.kind in ("reduce_mean", "reduce_sum", "reduce_square") and _of_squares(graph, node):
+        elif node.kind in ("reduce_mean", "reduce_sum", "reduce_square") and _of_squares(
+            graph, node
+        ):
             why = "adds up squares of a whole map: in float16 they overflow or lose digits"
             yield Hit(node.name, node.operator, why)
 
@@ -63,17 +65,28 @@ def _of_squares(graph: Graph, node: Node) -> bool:
     left = [size or 1 for size in (node.outputs[0].shape or ())]
     if math.prod(sizes) < LEAST_PIXELS * max(1, math.prod(left)):
         return False
-    maker = graph.maker(given)
     if node.kind == "reduce_square":
-        return True
-    if maker is None:
-        return False
-    if maker.kind == "mul":
-        return maker.inputs[0].name == maker.inputs[1].name
-    if maker.kind == "pow":
-        exponent = maker.inputs[1].numbers
+        return not _scaled_down(graph, given)
+    maker = graph.maker(given)
+    return maker is not None and _squares(maker) and not _scaled_down(graph, maker.inputs[0])
+
+
+def _squares(node: Node) -> bool:
+    if node.kind == "mul":
+        return node.inputs[0].name == node.inputs[1].name
+    if node.kind == "pow":
+        exponent = node.inputs[1].numbers
         return exponent is not None and exponent.size == 1 and float(exponent.reshape(-1)[0]) == 2
-    return maker.kind == "square"
+    return node.kind == "square"
+
+
+def _scaled_down(graph: Graph, value: Value) -> bool:
+    """Say whether a value was multiplied by one stored number below 1: the rewrite of this rule."""
+    maker = graph.maker(value)
+    if maker is None or maker.kind != "mul":
+        return False
+    scales = [v.numbers for v in maker.inputs if v.numbers is not None and v.numbers.size == 1]
+    return any(abs(float(scale.reshape(-1)[0])) < 1 for scale in scales)
 
 
 def _hard_swishes(subject: Subject) -> Iterator[Hit]:
@@ -86,8 +99,10 @@ def _hard_swishes(subject: Subject) -> Iterator[Hit]:
 
 
 def _hard_swish_input(graph: Graph, node: Node) -> Value | None:
-    """Return what a hard-swish is computed of, however it is spelled: whole, x * hard_sigmoid(x), or
-    x * clip(x + 3, 0, 6) / 6 with the sixth on either side."""
+    """Return what a hard-swish is computed of, however it is spelled.
+
+    Whole, as x * hard_sigmoid(x), or as x * clip(x + 3, 0, 6) / 6 with the sixth on either side.
+    """
     if node.kind == "hard_swish":
         return node.inputs[0]
     if node.kind != "mul" or len(node.inputs) != 2:
@@ -100,9 +115,9 @@ def _hard_swish_input(graph: Graph, node: Node) -> Value | None:
             continue
         if maker.kind == "hard_sigmoid" and maker.inputs[0].name == own.name:
             return own
-        if maker.kind in ("clip", "relu6") and (three := graph.maker(maker.inputs[0])):
-            if three.kind == "add" and own.name in {v.name for v in three.inputs}:
-                return own
+        three = graph.maker(maker.inputs[0]) if maker.kind in ("clip", "relu6") else None
+        if three is not None and three.kind == "add" and own in three.inputs:
+            return own
     return None
 
 

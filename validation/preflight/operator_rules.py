@@ -26,9 +26,21 @@ def _fallen(subject: Subject) -> Iterator[Hit]:
             continue
         if operator in target.leaves:
             yield Hit(node.name, operator, f"{operator} was seen to leave the target")
-        elif target.takes is not None and operator not in target.takes and node.kind != "grid_sample":
+        elif (
+            target.takes is not None and operator not in target.takes and node.kind != "grid_sample"
+        ):
             why = f"{operator} is not among the operators that the target takes: it runs on the CPU"
             yield Hit(node.name, operator, why)
+
+
+def _constants_first(subject: Subject) -> Iterator[Hit]:
+    for node in subject.graph.of_kind("matmul"):
+        if len(node.inputs) > 1 and node.inputs[0].fixed and not node.inputs[1].fixed:
+            why = (
+                "multiplies a constant by what is computed: the GPU delegate takes constants as second"
+                " factor alone; it leaves this to the CPU, or refuses the graph, as its version has it"
+            )
+            yield Hit(node.name, node.operator, why)
 
 
 def _young(subject: Subject) -> Iterator[Hit]:
@@ -59,10 +71,20 @@ def _beside(subject: Subject) -> Iterator[Hit]:
 OPERATOR = Rule(
     "operator",
     {"litert-gpu": ERROR, "coreml-ane": ERROR, "ort-nnapi": ERROR, "webgpu": ERROR},
-    "spell it with operators that the target takes, such as a / b as a * Reciprocal(b),"
-    " |x| as Relu(x) + Relu(-x), Sum as Add",
+    "spell it with operators that the target takes: LeakyRelu as Max(x, a x), HardSwish as"
+    " x * Clip(x / 6 + 1/2, 0, 1), ReduceMean over a map as GlobalAveragePool, Split as Slices, Sum as Add",
     tuple(EVIDENCE.values()),
     _fallen,
+)
+CONSTANT_FIRST = Rule(
+    "constant-first",
+    {"litert-gpu": WARNING},
+    "M @ x = Transpose(Transpose(x) @ M^T), with the last two axes exchanged",
+    (
+        "https://github.com/tensorflow/tensorflow/blob/master/tensorflow/lite/delegates/gpu/common/"
+        "model_builder.cc",
+    ),
+    _constants_first,
 )
 YOUNG_OPERATOR = Rule(
     "young-operator",
@@ -82,4 +104,4 @@ BESIDE = Rule(
     (EVIDENCE["ort-xnnpack"],),
     _beside,
 )
-RULES = (OPERATOR, YOUNG_OPERATOR, BESIDE)
+RULES = (OPERATOR, CONSTANT_FIRST, YOUNG_OPERATOR, BESIDE)

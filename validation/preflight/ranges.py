@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +26,26 @@ def measured_ranges(bundle: Bundle, graph: str) -> tuple[Range, ...]:
 
     """
     path = _onnx_file(bundle, graph)
-    samples = [sample.feed for sample in golden_samples(bundle, graph)]
-    if path is None or not samples:
-        return ()
+    feeds = [sample.feed for sample in golden_samples(bundle, graph)]
+    return () if path is None or not feeds else ranges_of(path, feeds)
+
+
+def ranges_of(path: Path, feeds: Sequence[Mapping[str, Array]]) -> tuple[Range, ...]:
+    """Run inputs through an ONNX file and return one range an operation with a float result.
+
+    Raises:
+        InputError: the file does not load.
+        MissingToolError: the `export` extra, which brings `onnx`, is not installed.
+
+    """
     largest: dict[str, float] = {}
     with OnnxValues(path) as values:
-        for feed in samples:
+        for feed in feeds:
             for name, value in values.run(feed).items():
                 if value.dtype.kind == "f" and value.size:
                     largest[name] = max(largest.get(name, 0.0), _largest(value))
         return tuple(
-            Range(o.name, o.operator, max(largest[n] for n in made), len(samples))
+            Range(o.name, o.operator, max(largest[n] for n in made), len(feeds))
             for o in values.operations
             if (made := [name for name in o.outputs if name in largest])
         )

@@ -50,7 +50,9 @@ def _conventions(subject: Subject) -> Iterator[Hit]:
     for node in subject.graph.of_kind(*kinds):
         convention = node.attributes.get("convention")
         if node.kind == "resize_cubic":
-            yield Hit(node.name, node.operator, "cubic resize has no kernel on mobile targets", ERROR)
+            yield Hit(
+                node.name, node.operator, "cubic resize has no kernel on mobile targets", ERROR
+            )
         elif convention != "half_pixel":
             why = (
                 f"resizes with the convention {convention}: formats disagree about it by up to half a"
@@ -76,7 +78,10 @@ GATHER = Rule(
 GRID_SAMPLE = Rule(
     "grid-sample",
     {
-        **{"litert-gpu": ERROR, "coreml-ane": ERROR, "ort-nnapi": ERROR, "webgpu": ERROR},
+        "litert-gpu": ERROR,
+        "coreml-ane": ERROR,
+        "ort-nnapi": ERROR,
+        "webgpu": ERROR,
         "ort-xnnpack": WARNING,
     },
     "predict one displacement field per axis and warp with two MatMuls: along x with"
@@ -92,7 +97,10 @@ GRID_SAMPLE = Rule(
 GRID_SAMPLE_3D = Rule(
     "grid-sample-3d",
     {
-        **{"litert-gpu": ERROR, "coreml-ane": ERROR, "ort-nnapi": ERROR, "webgpu": ERROR},
+        "litert-gpu": ERROR,
+        "coreml-ane": ERROR,
+        "ort-nnapi": ERROR,
+        "webgpu": ERROR,
         "ort-xnnpack": ERROR,
     },
     "fold depth into channels, sample [1, C*D, H, W] in 2-D, weigh the D planes with"
@@ -106,11 +114,14 @@ GRID_SAMPLE_3D = Rule(
 RESIZE_CONVENTION = Rule(
     "resize-convention",
     {
-        **{"litert-gpu": WARNING, "coreml-ane": WARNING, "ort-nnapi": WARNING},
-        **{"ort-xnnpack": WARNING, "webgpu": WARNING},
+        "litert-gpu": WARNING,
+        "coreml-ane": WARNING,
+        "ort-nnapi": WARNING,
+        "ort-xnnpack": WARNING,
+        "webgpu": WARNING,
     },
     "half_pixel bilinear where the network can be trained with it; else two MatMuls with the constant"
-    " matrices of the resize, rows @ x @ columns^T",
+    " matrices of the resize as second factors: Transpose(Transpose(x @ columns^T) @ rows^T)",
     (
         "https://github.com/microsoft/onnxruntime/blob/main/js/web/docs/webgpu-operators.md",
         "https://onnx.ai/onnx/operators/onnx__Resize.html",
@@ -120,8 +131,11 @@ RESIZE_CONVENTION = Rule(
 RESIZE_NEAREST = Rule(
     "resize-nearest",
     {
-        **{"litert-gpu": WARNING, "coreml-ane": WARNING, "ort-xnnpack": WARNING},
-        **{"ort-nnapi": WARNING, "webgpu": WARNING},
+        "litert-gpu": WARNING,
+        "coreml-ane": WARNING,
+        "ort-xnnpack": WARNING,
+        "ort-nnapi": WARNING,
+        "webgpu": WARNING,
     },
     "x2: Concat of the map four times along channels, then DepthToSpace; or bilinear x2 in training",
     (MEASURED, "https://onnx.ai/onnx/operators/onnx__Resize.html"),

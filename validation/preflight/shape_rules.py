@@ -35,7 +35,9 @@ def _dynamic(subject: Subject) -> Iterator[Hit]:
     given = [value for value in graph.inputs if value.is_dynamic]
     for value in given:
         sizes = ["?" if size is None else str(size) for size in value.shape or ()]
-        shape = f"[{', '.join(sizes)}]" if value.shape is not None else "of an unknown number of axes"
+        shape = (
+            f"[{', '.join(sizes)}]" if value.shape is not None else "of an unknown number of axes"
+        )
         why = f"input {shape}: the target prepares its kernels for fixed sizes"
         yield Hit(value.name, "input", why)
     if given:
@@ -58,8 +60,11 @@ def _int64(subject: Subject) -> Iterator[Hit]:
 RANK = Rule(
     "rank",
     {
-        **{"litert-gpu": ERROR, "ort-nnapi": ERROR, "coreml-ane": WARNING},
-        **{"ort-xnnpack": WARNING, "webgpu": WARNING},
+        "litert-gpu": ERROR,
+        "ort-nnapi": ERROR,
+        "coreml-ane": WARNING,
+        "ort-xnnpack": WARNING,
+        "webgpu": WARNING,
     },
     "move one axis at a time with the others folded: a pixel shuffle of [1, C*4, H, W] is"
     " [C*2, 2, H, W] -> Transpose(0,2,3,1), then [C, 2, H, 2W] -> Transpose(0,2,1,3)",
@@ -81,8 +86,11 @@ CONV3D = Rule(
 DYNAMIC_SHAPE = Rule(
     "dynamic-shape",
     {
-        **{"litert-gpu": ERROR, "coreml-ane": ERROR, "ort-nnapi": ERROR},
-        **{"ort-xnnpack": ERROR, "webgpu": WARNING},
+        "litert-gpu": ERROR,
+        "coreml-ane": ERROR,
+        "ort-nnapi": ERROR,
+        "ort-xnnpack": ERROR,
+        "webgpu": WARNING,
     },
     "fix every size at export, batch 1; one file a size where several are wanted",
     (

@@ -11,44 +11,59 @@ from dataclasses import dataclass
 
 from pocketportrait.errors import InputError
 
-LITERT_GPU = frozenset(
-    "ABS ADD ADD_N ATAN2 AVERAGE_POOL_2D BATCH_MATMUL CAST CEIL CONCATENATION CONV_2D COS CUMSUM"
-    " DENSIFY DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV DYNAMIC_UPDATE_SLICE ELU"
-    " EMBEDDING_LOOKUP EQUAL EXP FLOOR FLOOR_DIV FLOOR_MOD FULLY_CONNECTED GATHER GELU GREATER"
-    " GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGISTIC LSTM"
-    " MAXIMUM MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL ONE_HOT PACK PAD PADV2 POW"
-    " PRELU QUANTIZE REDUCE_MAX REDUCE_MIN REDUCE_PROD RELU RELU6 RELU_N1_TO_1 RESHAPE"
-    " RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR RSQRT SELECT SELECT_V2 SIGN SIN SLICE SOFTMAX"
-    " SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE STRIDED_SLICE SUB SUM TANH"
-    " TILE TRANSPOSE TRANSPOSE_CONV".split()
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+LITERT_GPU = _names(
+    """
+    ABS ADD ADD_N ATAN2 AVERAGE_POOL_2D BATCH_MATMUL CAST CEIL CONCATENATION CONV_2D COS CUMSUM
+    DENSIFY DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV DYNAMIC_UPDATE_SLICE ELU
+    EMBEDDING_LOOKUP EQUAL EXP FLOOR FLOOR_DIV FLOOR_MOD FULLY_CONNECTED GATHER GELU GREATER
+    GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGISTIC LSTM
+    MAXIMUM MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL ONE_HOT PACK PAD PADV2 POW
+    PRELU QUANTIZE REDUCE_MAX REDUCE_MIN REDUCE_PROD RELU RELU6 RELU_N1_TO_1 RESHAPE
+    RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR RSQRT SELECT SELECT_V2 SIGN SIN SLICE SOFTMAX
+    SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE STRIDED_SLICE SUB SUM TANH
+    TILE TRANSPOSE TRANSPOSE_CONV
+    """
 )
-ORT_NNAPI = frozenset(
-    "Abs Add AveragePool Cast Clip Concat Conv DepthToSpace DequantizeLinear Div Elu Exp Flatten"
-    " Floor Gather Gemm GlobalAveragePool GlobalMaxPool Identity Log MatMul Max MaxPool Min Mul"
-    " Neg PRelu Pad Pow QLinearAdd QLinearAveragePool QLinearConv QLinearMatMul QLinearSigmoid"
-    " QuantizeLinear Relu Reshape Resize Sigmoid Sin Slice Softmax Sqrt Squeeze Sub Tanh"
-    " Transpose Unsqueeze".split()
+ORT_NNAPI = _names(
+    """
+    Abs Add AveragePool Cast Clip Concat Conv DepthToSpace DequantizeLinear Div Elu Exp Flatten
+    Floor Gather Gemm GlobalAveragePool GlobalMaxPool Identity Log MatMul Max MaxPool Min Mul
+    Neg PRelu Pad Pow QLinearAdd QLinearAveragePool QLinearConv QLinearMatMul QLinearSigmoid
+    QuantizeLinear Relu Reshape Resize Sigmoid Sin Slice Softmax Sqrt Squeeze Sub Tanh
+    Transpose Unsqueeze
+    """
 )
 # Relu and Clip are taken where they follow a Conv or MaxPool
-ORT_XNNPACK = frozenset(
-    "AveragePool Clip Conv ConvTranspose Gemm MatMul MaxPool QLinearAveragePool QLinearConv"
-    " QLinearConvTranspose QLinearSoftmax Relu Resize Softmax".split()
+ORT_XNNPACK = _names(
+    """
+    AveragePool Clip Conv ConvTranspose Gemm MatMul MaxPool QLinearAveragePool QLinearConv
+    QLinearConvTranspose QLinearSoftmax Relu Resize Softmax
+    """
 )
-WEBGPU = frozenset(
-    "Abs Acos Acosh Add ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil"
-    " Clip Concat Conv ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div Einsum Elu"
-    " Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gemm GlobalAveragePool"
-    " GlobalMaxPool Greater GreaterOrEqual HardSigmoid Identity If InstanceNormalization"
-    " LayerNormalization LeakyRelu Less LessOrEqual Log MatMul MaxPool Mul Neg Not Pad Pow Range"
-    " Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin"
-    " ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Shape Sigmoid Sin Sinh Slice Softmax"
-    " Split Sqrt Squeeze Sub Tan Tanh ThresholdedRelu Tile Transpose Unsqueeze Where".split()
+WEBGPU = _names(
+    """
+    Abs Acos Acosh Add ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil
+    Clip Concat Conv ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div Einsum Elu
+    Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gemm GlobalAveragePool
+    GlobalMaxPool Greater GreaterOrEqual HardSigmoid Identity If InstanceNormalization
+    LayerNormalization LeakyRelu Less LessOrEqual Log MatMul MaxPool Mul Neg Not Pad Pow Range
+    Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin
+    ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Shape Sigmoid Sin Sinh Slice Softmax
+    Split Sqrt Squeeze Sub Tan Tanh ThresholdedRelu Tile Transpose Unsqueeze Where
+    """
 )
 WEBGPU_SINCE_2026 = frozenset({"Max", "Min", "HardSwish"})  # July 2026; older versions lack them
 # Apple publishes no list; these were seen to leave the Neural Engine
-COREML_ANE_LEAVES = frozenset(
-    "argsort cond crop_resize cumsum gather gather_along_axis gather_nd gru lstm non_maximum_suppression"
-    " non_zero one_hot resample rnn scatter scatter_along_axis scatter_nd sort topk while_loop".split()
+COREML_ANE_LEAVES = _names(
+    """
+    argsort cond crop_resize cumsum gather gather_along_axis gather_nd gru lstm non_maximum_suppression
+    non_zero one_hot resample rnn scatter scatter_along_axis scatter_nd sort topk while_loop
+    """
 )
 GPU_COMPATIBILITY = (
     "https://github.com/tensorflow/tensorflow/blob/master/tensorflow/lite/tools/versioning/"

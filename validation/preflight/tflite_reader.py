@@ -32,9 +32,21 @@ KINDS = {
     "RESIZE_BILINEAR": "resize_linear",
 }
 TYPES = {
-    **{0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool"},
-    **{7: "int16", 8: "complex64", 9: "int8", 10: "float64", 12: "uint64", 15: "uint32"},
-    **{16: "uint16", 17: "int4"},
+    0: "float32",
+    1: "float16",
+    2: "int32",
+    3: "uint8",
+    4: "int64",
+    5: "string",
+    6: "bool",
+    7: "int16",
+    8: "complex64",
+    9: "int8",
+    10: "float64",
+    12: "uint64",
+    15: "uint32",
+    16: "uint16",
+    17: "int4",
 }
 
 
@@ -74,7 +86,8 @@ def graph_of(model: Any, file: str) -> Graph:
     sides: list[tuple[tuple[Value, ...], tuple[Value, ...]]] = []
     for number, graph in enumerate(model.subgraphs):
         values = [
-            _value(number, index, tensor, model.buffers) for index, tensor in enumerate(graph.tensors)
+            _value(number, index, tensor, model.buffers)
+            for index, tensor in enumerate(graph.tensors)
         ]
         sides.append((_pick(values, graph.inputs), _pick(values, graph.outputs)))
         for operator in graph.operators:
@@ -94,9 +107,7 @@ def _node(operator: str, given: Any, values: list[Value]) -> Node:
     if operator.startswith("RESIZE"):
         attributes["convention"] = _convention(attributes)
     name = outputs[0].name if outputs else operator
-    return Node(
-        KINDS.get(operator, operator.lower()), operator, name, inputs, outputs, attributes
-    )
+    return Node(KINDS.get(operator, operator.lower()), operator, name, inputs, outputs, attributes)
 
 
 def _convention(options: dict[str, Any]) -> str:
