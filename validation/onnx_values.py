@@ -70,7 +70,9 @@ class OnnxValues:
             self._session = onnxruntime.InferenceSession(
                 probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # protobuf's and onnxruntime's classes share no base of their own
+        except (
+            Exception
+        ) as error:  # protobuf's and onnxruntime's classes share no base of their own
             raise InputError(
                 f"{self._path}: want an ONNX model, got one that does not load: {error}"
             ) from error
@@ -85,7 +87,9 @@ class OnnxValues:
         """Free the session."""
         self._session = None
 
-    def run(self, feed: Mapping[str, Array], keep: Collection[str] | None = None) -> dict[str, Array]:
+    def run(
+        self, feed: Mapping[str, Array], keep: Collection[str] | None = None
+    ) -> dict[str, Array]:
         """Return results of operations by name.
 
         Args:
