@@ -33,15 +33,15 @@ def phone_plan() -> tuple[Phase, ...]:
     """Return the phases of a full training of the `phone` student: those of the shipped weights.
 
     The way there had detours (docs/evidence/training-log.jsonl has them all); this is the way
-    without them, and with the renderer's last phase twice as long.
+    without them.
     """
     return (
         Phase("motion", 256, 32, 1750, 2e-3, 0.3),
         Phase("joint", 128, 16, 2250, 1e-3, 0.5),
         Phase("joint", 256, 8, 2100, 6e-4, 0.2),
-        Phase("motion", 256, 32, 700, 7e-4, 0.1),
+        Phase("motion", 256, 32, 1400, 7e-4, 0.05),
         Phase("render", 128, 16, 1300, 3.5e-4),
-        Phase("render", 256, 8, 7200, 4e-4, 0.04),
+        Phase("render", 256, 8, 9000, 4e-4, 0.03),
     )
 
 
