@@ -1,46 +1,18 @@
-"""Latency: percentiles in milliseconds, with the warm-up stated."""
+"""Quick timing inside this process, for tables that show many variants; `bench` measures with care."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
-
-import numpy as np
 
 from pocketportrait.bundle import Bundle
 from pocketportrait.contract import GRAPHS, Array
 from pocketportrait.errors import InputError
 from pocketportrait.runtime.contract_runner import ContractRunner
 from pocketportrait.runtime.runner import open_runner
+from pocketportrait.validation.bench_record import Timing
 from pocketportrait.validation.samples import golden_samples
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Wall time of one call, over `repeats` calls that followed `warmup` calls nobody timed."""
-
-    p50_ms: float
-    p95_ms: float
-    warmup: int
-    repeats: int
-
-    @classmethod
-    def of(cls, durations_ms: Sequence[float], *, warmup: int = 0) -> Self:
-        """Return the percentiles of durations; the first `warmup` of them are left out.
-
-        Raises:
-            InputError: nothing is left to take a percentile of.
-
-        """
-        timed = durations_ms[warmup:]
-        if not timed:
-            raise InputError(
-                f"latency: want more than {warmup} calls (the warm-up), got {len(durations_ms)}"
-            )
-        p50_ms, p95_ms = np.percentile(timed, [50, 95])
-        return cls(float(p50_ms), float(p95_ms), warmup, len(timed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +21,9 @@ class FrameLatency:
 
     variant: str
     runner: str
-    appearance: Latency
-    motion: Latency
-    render: Latency
+    appearance: Timing
+    motion: Timing
+    render: Timing
 
     @property
     def frame_ms(self) -> float:
@@ -59,7 +31,7 @@ class FrameLatency:
         return self.motion.p50_ms + self.render.p50_ms
 
 
-def measure(call: Callable[[], object], *, warmup: int = 5, repeats: int = 30) -> Latency:
+def measure(call: Callable[[], object], *, warmup: int = 5, repeats: int = 30) -> Timing:
     """Time a call with `perf_counter`.
 
     Args:
@@ -73,7 +45,7 @@ def measure(call: Callable[[], object], *, warmup: int = 5, repeats: int = 30) -
         start = time.perf_counter()
         call()
         durations_ms.append((time.perf_counter() - start) * 1e3)
-    return Latency.of(durations_ms, warmup=warmup)
+    return Timing.of(durations_ms, warmup=warmup)
 
 
 def measure_variant(

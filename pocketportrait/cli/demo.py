@@ -14,15 +14,12 @@ from pocketportrait.cli.progress import counted, stages
 
 if TYPE_CHECKING:
     from pocketportrait.bundle import Bundle
+    from pocketportrait.validation.bench_record import Bench
     from pocketportrait.validation.checks import VerifyReport
-    from pocketportrait.validation.latency import FrameLatency
-    from pocketportrait.validation.report import Strip
+    from pocketportrait.validation.report_record import Picture
 
 SHOWN_FRAMES = 10  # of each animation, in the report
-TIMED = {
-    "onnx": "onnxruntime",
-    "tflite": "litert",
-}  # engines that phones have; evaluators are not timed
+TIMED_FRAMES, WARMUP = 30, 5
 
 
 @app.command()
@@ -37,6 +34,7 @@ def demo(
 ) -> None:
     """Export, verify, animate the samples, and write report.html; exit 1 if verification fails."""
     from pocketportrait.validation.report import write_report
+    from pocketportrait.validation.report_record import BundleFacts, Report
     from pocketportrait.validation.table import print_report
 
     start = time.perf_counter()
@@ -45,18 +43,18 @@ def demo(
         print_report(report)
         report.to_json(out / "verify.json")
         code = report.exit_code(strict=strict)
-        strips = _animated(bundle, out) if not code else []
-        latencies = _timed(bundle) if not code else []
-        write_report(
-            out / "report.html",
+        made = Report(
             title="Pocket Portrait: one photo performs a driving video",
-            bundle=bundle,
-            verification=report,
-            latencies=latencies,
-            strips=strips,
+            bundles=(BundleFacts.of(bundle),),
+            verifications=(report,),
+            benches=(_timed(bundle),) if not code else (),
+            pictures=_animated(bundle, out) if not code else (),
         )
-    for one in latencies:
-        typer.echo(f"{one.variant}: {one.frame_ms:.1f} ms a frame ({one.runner})")
+    for form in ("html", "json"):
+        write_report(made, out / f"report.{form}")
+    for row in (row for bench in made.benches for row in bench.variants):
+        ms = f"{row.frame.p50_ms:.1f} ms a frame" if row.frame else row.skipped
+        typer.echo(f"{row.name}: {ms}")
     typer.echo(f"report: {out / 'report.html'} ({time.perf_counter() - start:.0f} s in all)")
     raise typer.Exit(code)
 
@@ -76,7 +74,7 @@ def _verified(bundle: Bundle) -> VerifyReport:
         return verify(bundle, tell=tell)
 
 
-def _animated(bundle: Bundle, out: Path) -> list[Strip]:
+def _animated(bundle: Bundle, out: Path) -> tuple[Picture, ...]:
     """Animate every sample photo by a sample driver, through the ONNX files."""
     import itertools
 
@@ -84,20 +82,20 @@ def _animated(bundle: Bundle, out: Path) -> list[Strip]:
     from pocketportrait.runtime.animation import AnimationOptions, animate
 
     options = AnimationOptions(bundle=bundle.root, crop=False)  # the samples are framed already
-    strips = []
+    strips: list[Picture] = []
     for photo, driver in zip(sample_photos(), itertools.cycle(sample_drivers()), strict=False):
         video = out / f"{photo.stem}-{driver.stem}.mp4"
         with counted(f"animate {photo.stem}") as tell:
             animate(photo, driver, video, options, progress=tell)
         strips.append(_strip(photo, driver, video))
-    return strips
+    return tuple(strips)
 
 
-def _strip(photo: Path, driver: Path, video: Path) -> Strip:
+def _strip(photo: Path, driver: Path, video: Path) -> Picture:
     from pocketportrait.media.crop import cut, ready_crop
     from pocketportrait.media.photo import read_photo
     from pocketportrait.media.video import VideoReader
-    from pocketportrait.validation.report import Strip
+    from pocketportrait.validation.report_pictures import strip
 
     drawn = list(VideoReader(video).frames())
     step = max(1, len(drawn) // SHOWN_FRAMES)
@@ -107,20 +105,18 @@ def _strip(photo: Path, driver: Path, video: Path) -> Strip:
     picture = read_photo(photo)
     height, width = picture.shape[:2]
     title = f"{photo.stem.replace('_', ' ')}, performing {driver.stem.replace('_', ' ')}"
-    return Strip(title, cut(picture, ready_crop((width, height))), drivers, outputs)
+    return strip(title, cut(picture, ready_crop((width, height))), drivers, outputs)
 
 
-def _timed(bundle: Bundle) -> list[FrameLatency]:
-    from pocketportrait.runtime.runner import available_runners
-    from pocketportrait.validation.latency import measure_variant
+def _timed(bundle: Bundle) -> Bench:
+    from pocketportrait.validation.bench import (
+        BenchOptions,
+        all_variants,
+        empty_bench,
+        measure_variants,
+    )
 
-    found = []
-    for format, by_precision in bundle.manifest.variants.items():
-        usable = [
-            s.name for s in available_runners(format) if s.available and s.name == TIMED.get(format)
-        ]
-        with stages("time") as tell:
-            for precision in by_precision if usable else ():
-                tell(f"{format}/{precision}")
-                found.append(measure_variant(bundle, format, precision, usable[0]))
-    return found
+    with stages("time") as tell:
+        options = BenchOptions(rounds=TIMED_FRAMES, warmup=WARMUP)
+        found = measure_variants(all_variants(bundle), options, tell)
+    return empty_bench().model_copy(update={"variants": found})
