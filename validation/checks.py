@@ -1,11 +1,12 @@
 """What a verification found: checks, and the report that holds them.
 
-The report's JSON Schema is published as `docs/schemas/verify-1.json`.
+The report's JSON Schema is published as `docs/schemas/verify-2.json`.
 """
 
 from __future__ import annotations
 
 import enum
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,6 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from pocketportrait import __version__, atomic
 from pocketportrait.errors import ExitCode
+from pocketportrait.runtime.targets.protocol import Target
+from pocketportrait.runtime.targets.record import DeviceRecord
 from pocketportrait.validation.machine import Machine
 from pocketportrait.validation.parity import Parity
 from pocketportrait.validation.tolerance import Tolerance
@@ -33,9 +36,10 @@ class Check(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["files", "specs", "run", "golden", "fresh"]
+    kind: Literal["files", "specs", "run", "golden", "fresh", "cost"]
     status: Status
     variant: str = "bundle"  # format/precision
+    target: str = ""  # where it was run; empty for what is not run
     graph: str = ""
     tensor: str = ""
     sample: str = ""
@@ -46,11 +50,25 @@ class Check(BaseModel):
     cosine: float | None = None
     max_abs_limit: float | None = None
     psnr_db_limit: float | None = None
+    cost: int | None = None  # of one pass, in `cost_unit`; never a time
+    cost_unit: str = ""
 
     @property
     def name(self) -> str:
         """Return where this check looked, from the variant down to the tensor."""
         return " ".join(p for p in (self.variant, self.graph, self.tensor, self.sample) if p)
+
+    @property
+    def figures(self) -> str:
+        """Return what was measured with the gate that it was held to; empty where nothing was."""
+        if self.cost is not None:
+            return f"{self.cost} {self.cost_unit} a pass"
+        if self.max_abs is None or self.psnr_db is None:
+            return ""
+        text = f"max abs {self.max_abs:.3g}, PSNR {self.psnr_db:.1f} dB"
+        if self.psnr_db_limit is not None and math.isfinite(self.psnr_db_limit):
+            return f"{text} (gate: >= {self.psnr_db_limit:.1f} dB)"
+        return f"{text} (gate: max abs <= {self.max_abs_limit:.3g})"
 
     def with_parity(self, parity: Parity, tolerance: Tolerance) -> Self:
         """Return this check with figures, and PASS or FAIL as the tolerance says."""
@@ -68,16 +86,47 @@ class Check(BaseModel):
         )
 
 
+class TargetFacts(BaseModel):
+    """A target that was asked for: what it may be believed about, and what it turned out to be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    formats: tuple[str, ...]
+    can_parity: bool
+    can_latency: bool
+    cost_unit: str
+    emulated: bool  # then nothing here is the latency of any device
+    reason: str | None  # why it could not be used; null where it could
+    device: DeviceRecord | None  # null where nothing was run
+
+    @classmethod
+    def of(cls, target: Target, device: DeviceRecord | None) -> Self:
+        """Return the facts of a target and of what ran there."""
+        traits = target.traits
+        return cls(
+            name=target.name,
+            formats=traits.formats,
+            can_parity=traits.can_parity,
+            can_latency=traits.can_latency,
+            cost_unit=traits.cost_unit,
+            emulated=traits.emulated,
+            reason=None if device else target.probe().reason,
+            device=device,
+        )
+
+
 class VerifyReport(BaseModel):
     """All checks of one bundle."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     tool: str = f"pocketportrait {__version__}"
     bundle: str
     machine: Machine
     seconds: float
+    targets: tuple[TargetFacts, ...] = ()
     checks: tuple[Check, ...]
 
     def count(self, status: Status) -> int:
@@ -97,11 +146,11 @@ class VerifyReport(BaseModel):
         return ExitCode.DONE
 
     def worst(self) -> tuple[Check, ...]:
-        """Return one check a variant, graph and tensor that was compared: its worst."""
-        found: dict[tuple[str, str, str], Check] = {}
+        """Return one check a variant, target, graph and tensor that was compared: its worst."""
+        found: dict[tuple[str, str, str, str], Check] = {}
         for check in self.checks:
             if check.max_abs is not None and check.kind in ("golden", "fresh"):
-                key = (check.variant, check.graph, check.tensor)
+                key = (check.variant, check.target, check.graph, check.tensor)
                 found[key] = max(found.get(key, check), check, key=_badness)
         return tuple(found.values())
 

@@ -1,4 +1,4 @@
-"""Checks that every file of a bundle computes what torch computed.
+"""Checks that every file of a bundle computes what torch computed, on every target that was asked for.
 
 Opening a bundle has compared sizes and digests already; here files are run. Each variant replays the
 golden vectors and, against the ONNX fp32 variant, fresh photos and frames.
@@ -8,54 +8,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
-from pocketportrait.bundle import Bundle, TensorModel, Variant
+from pocketportrait.bundle import Bundle
 from pocketportrait.contract import GRAPHS, Array
-from pocketportrait.errors import InputError, MissingToolError, PortraitError
-from pocketportrait.runtime.contract_runner import ContractRunner
-from pocketportrait.runtime.runner import available_runners, open_runner
-from pocketportrait.validation.checks import Check, Status, VerifyReport
+from pocketportrait.errors import InputError
+from pocketportrait.runtime.targets.local import local_target
+from pocketportrait.runtime.targets.protocol import Target
+from pocketportrait.runtime.targets.registry import default_targets
+from pocketportrait.validation.checks import Check, Status, TargetFacts, VerifyReport
 from pocketportrait.validation.machine import describe_machine
-from pocketportrait.validation.parity import Parity
+from pocketportrait.validation.replay import Cell, Devices, replay
 from pocketportrait.validation.samples import (
     Sample,
     fresh_samples,
     golden_samples,
     noise_floors,
 )
-from pocketportrait.validation.tolerance import FLOAT32_CEILING, arithmetic_of, tolerance_for
+from pocketportrait.validation.tolerance import FLOAT32_CEILING
 
 REFERENCE = ("onnx", "fp32")  # what fresh samples are compared with, once its golden replay passed
+REFERENCE_RUNNER = "onnxruntime"
 FRESH_SEEDS = (1, 2)
 
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One variant under test."""
-
-    bundle: Bundle
-    format: str
-    precision: str
-    variant: Variant
-    runner: str | None
-
-    @property
-    def name(self) -> str:
-        """Return format/precision."""
-        return f"{self.format}/{self.precision}"
-
-    @property
-    def runner_name(self) -> str:
-        """Return the runner that this variant is run with."""
-        usable = [s.name for s in available_runners(self.format) if s.available]
-        return self.runner or next(iter(usable), "")
-
-    def open(self, graph: str) -> ContractRunner:
-        """Return a runner of one graph that takes and gives the contract's layout."""
-        return open_runner(self.bundle, self.format, self.precision, graph, runner=self.runner)
+Names = list[tuple[str, str]]  # format and precision
 
 
 def verify(
@@ -64,6 +40,7 @@ def verify(
     formats: Sequence[str] | None = None,
     precisions: Sequence[str] | None = None,
     runner: str | None = None,
+    targets: Sequence[Target] | None = None,
     tell: Tell = lambda _: None,
 ) -> VerifyReport:
     """Check a bundle that was opened, and so has the files that its manifest lists.
@@ -73,37 +50,45 @@ def verify(
         formats: only these; all by default.
         precisions: only these; all by default.
         runner: the runner's name, for the one format that has it; by default the best there is.
+        targets: where variants are run: each on every target that runs its format; by default on
+            this machine, with one runner a format.
         tell: called with a line before each variant.
 
     Raises:
-        InputError: a format or precision was asked for that the bundle does not hold.
+        InputError: a format, precision or runner was asked for that there is not, or both a runner
+            and targets.
 
     """
     start = time.perf_counter()
-    subjects = _subjects(bundle, formats, precisions, runner)
-    checks = [*_files(bundle), *_golden_files(bundle)]
-    fresh: list[Sample] = []
-    for subject in subjects:
-        tell(subject.name)
-        found = list(_variant(subject, fresh))
-        checks += found
-        if (subject.format, subject.precision) == REFERENCE:
-            fresh, why = _fresh(subject, found)
-            checks += why
+    if runner and targets:
+        raise InputError("verify: want a runner or targets, got both; say local:RUNNER as a target")
+    chosen = _chosen(bundle, formats, precisions)
+    where = targets or default_targets(list(dict.fromkeys(f for f, _ in chosen)), runner)
+    cells = [
+        Cell(bundle, format, precision, target)
+        for format, precision in chosen
+        for target in where
+        if format in target.traits.formats
+    ]
+    devices: Devices = {}
+    checks = [
+        *_files(bundle),
+        *_golden_files(bundle),
+        *_uncovered(chosen, cells),
+        *_matrix(bundle, cells, devices, tell, placed=targets is not None),
+    ]
     return VerifyReport(
         bundle=bundle.root.name,
         machine=describe_machine(),
         seconds=time.perf_counter() - start,
+        targets=tuple(TargetFacts.of(target, devices.get(target.name)) for target in where),
         checks=tuple(checks),
     )
 
 
-def _subjects(
-    bundle: Bundle,
-    formats: Sequence[str] | None,
-    precisions: Sequence[str] | None,
-    runner: str | None,
-) -> list[Subject]:
+def _chosen(
+    bundle: Bundle, formats: Sequence[str] | None, precisions: Sequence[str] | None
+) -> Names:
     held = [(f, p) for f, by in bundle.manifest.variants.items() for p in by]
     chosen = [
         (f, p)
@@ -118,10 +103,62 @@ def _subjects(
         raise InputError(
             f"verify: want a variant of this bundle, which holds {names}; got {sorted(absent)}"
         )
-    chosen.sort(
-        key=lambda pair: pair != REFERENCE
-    )  # stable: the reference first, for fresh samples
-    return [Subject(bundle, f, p, bundle.variant(f, p), runner) for f, p in chosen]
+    chosen.sort(key=lambda pair: pair != REFERENCE)  # stable: the reference first
+    return chosen
+
+
+def _uncovered(chosen: Names, cells: Sequence[Cell]) -> Iterator[Check]:
+    """Say which variants no target runs: they did not pass."""
+    for format, precision in chosen:
+        name = f"{format}/{precision}"
+        if name not in {cell.name for cell in cells}:
+            message = f"no target here runs {format}; name one that does, or choose with --format"
+            yield Check(kind="run", status=Status.SKIP, variant=name, message=message)
+
+
+def _matrix(
+    bundle: Bundle, cells: Sequence[Cell], devices: Devices, tell: Tell, *, placed: bool
+) -> Iterator[Check]:
+    """Replay every cell; the reference's own, or one made for it, gives fresh samples first."""
+    fresh: list[Sample] = []
+    own: Cell | None = None
+    if cells and any((cell.format, cell.precision) == REFERENCE for cell in cells):
+        target = local_target(REFERENCE_RUNNER)
+        listed = (
+            c for c in cells if c.name == "/".join(REFERENCE) and c.target.name == target.name
+        )
+        own = next(listed, None)
+        reference = own or Cell(bundle, *REFERENCE, target)
+        tell(_line(reference, placed))
+        found = list(replay(reference, (), devices if own else {}))
+        if own:
+            yield from found
+        fresh, why = _fresh(reference, found)
+        yield from why
+    for cell in cells:
+        if cell is not own:
+            tell(_line(cell, placed))
+            yield from replay(cell, fresh, devices)
+
+
+def _line(cell: Cell, placed: bool) -> str:
+    return f"{cell.name} on {cell.target.name}" if placed else cell.name
+
+
+def _fresh(reference: Cell, found: Sequence[Check]) -> tuple[list[Sample], list[Check]]:
+    """Return fresh samples from the reference variant, or why there are none."""
+    bad = [c for c in found if c.status in (Status.FAIL, Status.SKIP)]
+    name = reference.name
+    if bad:
+        message = f"no fresh samples, because {name} {bad[0].graph} did not pass itself"
+        return [], [Check(kind="fresh", status=Status.WARN, variant=name, message=message)]
+
+    def infer(graph: str, feed: dict[str, Array]) -> dict[str, Array]:
+        return dict(reference.run(graph, {"fresh": feed}).outputs["fresh"])
+
+    specs = {name: reference.bundle.graph_spec(name) for name in GRAPHS}
+    samples = [s for seed in FRESH_SEEDS for s in fresh_samples(specs, infer, seed=seed)]
+    return samples, []
 
 
 def _files(bundle: Bundle) -> Iterator[Check]:
@@ -171,108 +208,3 @@ def _weak_golden(bundle: Bundle, samples: Sequence[Sample]) -> Iterator[Check]:
                 yield Check(
                     kind="golden", status=Status.WARN, graph=graph, tensor=tensor, message=message
                 )
-
-
-def _variant(subject: Subject, fresh: Sequence[Sample]) -> Iterator[Check]:
-    for graph in subject.bundle.manifest.graphs:
-        if graph in subject.variant.graphs:
-            yield from _graph(subject, graph, [s for s in fresh if s.graph == graph])
-        else:
-            message = "this variant lacks the graph; export the bundle again"
-            yield Check(
-                kind="run", status=Status.FAIL, variant=subject.name, graph=graph, message=message
-            )
-
-
-def _graph(subject: Subject, graph: str, fresh: Sequence[Sample]) -> Iterator[Check]:
-    check = Check(
-        kind="run",
-        status=Status.FAIL,
-        variant=subject.name,
-        graph=graph,
-        runner=subject.runner_name,
-    )
-    yield _specs(subject, check)
-    try:
-        samples = [*golden_samples(subject.bundle, graph), *fresh]
-        with subject.open(graph) as runner:  # compares the file's tensors with the manifest's
-            for sample in samples:
-                yield from _replay(subject, check, runner, sample)
-    except MissingToolError as error:
-        yield check.model_copy(update={"status": Status.SKIP, "message": str(error)})
-    except PortraitError as error:
-        yield check.model_copy(update={"message": str(error)})
-    except Exception as error:
-        # an engine may raise anything at a bad file: that is a failed check, not a crash of ours
-        yield check.model_copy(
-            update={"message": f"{type(error).__name__}: {error}".splitlines()[0]}
-        )
-
-
-def _specs(subject: Subject, check: Check) -> Check:
-    """Compare the tensors that the manifest gives the file with those of the contract."""
-    spec = subject.bundle.graph_spec(check.graph)
-    declared = subject.variant.graphs[check.graph]
-    wrong = [
-        f"{side}: want {_named(want)}, got {_named(got)}"
-        for side, want, got in (
-            ("inputs", [(t.name, t.shape) for t in spec.inputs], _as_contract(declared.inputs)),
-            ("outputs", [(t.name, t.shape) for t in spec.outputs], _as_contract(declared.outputs)),
-        )
-        if sorted(want) != sorted(got)
-    ]
-    status = Status.FAIL if wrong else Status.PASS
-    return check.model_copy(update={"kind": "specs", "status": status, "message": "; ".join(wrong)})
-
-
-Named = list[tuple[str, tuple[int, ...]]]
-
-
-def _as_contract(models: Sequence[TensorModel]) -> Named:
-    """Return names and shapes, channel-first."""
-    found = []
-    for model in models:
-        shape = model.shape
-        if model.layout == "NHWC" and len(shape) == 4:
-            shape = (shape[0], shape[3], shape[1], shape[2])
-        found.append((model.name, shape))
-    return found
-
-
-def _named(tensors: Named) -> str:
-    return ", ".join(f"{name} {list(shape)}" for name, shape in sorted(tensors))
-
-
-def _replay(
-    subject: Subject, check: Check, runner: ContractRunner, sample: Sample
-) -> Iterator[Check]:
-    kind = "golden" if sample.name.startswith("golden") else "fresh"
-    got = runner.infer(dict(sample.feed))
-    variant = subject.variant
-    arithmetic = arithmetic_of(subject.precision, variant.weights, variant.activations)
-    floors = noise_floors(subject.bundle, check.graph)
-    for spec in subject.bundle.graph_spec(check.graph).outputs:
-        row = check.model_copy(update={"kind": kind, "sample": sample.name, "tensor": spec.name})
-        if spec.name not in got:
-            yield row.model_copy(update={"message": f"want this output, got {sorted(got)}"})
-            continue
-        want = sample.want[spec.name]
-        tolerance = tolerance_for(arithmetic, spec, want, floors.get(spec.name))
-        parity = Parity.of(want, got[spec.name], peak=1.0 if spec.is_image else None)
-        yield row.with_parity(parity, tolerance)
-
-
-def _fresh(subject: Subject, found: Sequence[Check]) -> tuple[list[Sample], list[Check]]:
-    """Return fresh samples from the reference variant, or why there are none."""
-    bad = [c for c in found if c.status in (Status.FAIL, Status.SKIP)]
-    if bad:
-        message = f"no fresh samples, because {subject.name} {bad[0].graph} did not pass itself"
-        return [], [Check(kind="fresh", status=Status.WARN, variant=subject.name, message=message)]
-
-    def infer(graph: str, feed: dict[str, Array]) -> dict[str, Array]:
-        with subject.open(graph) as runner:
-            return runner.infer(feed)
-
-    specs = {name: subject.bundle.graph_spec(name) for name in GRAPHS}
-    samples = [s for seed in FRESH_SEEDS for s in fresh_samples(specs, infer, seed=seed)]
-    return samples, []

@@ -29,27 +29,38 @@ def verify(
     runner: Annotated[
         str | None, typer.Option(help="Run with this runner, such as tflite-runtime or oracle.")
     ] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--targets", "-t", help="Run on these, such as local:onnxruntime,qemu:arm64-a53."
+        ),
+    ] = None,
     strict: Annotated[
         bool,
-        typer.Option(
-            "--strict", help="Warnings fail, and a format that cannot run here is an error."
-        ),
+        typer.Option("--strict", help="Warnings fail, and what could not be run is an error."),
     ] = False,
     json: JsonPath = None,
     junit: JUnitPath = None,
 ) -> None:
-    """Check hashes, tensor specs and parity of every file of a bundle; exit 1 if any fails."""
+    """Check hashes, specs and parity of every file of a bundle, here or on targets; exit 1 if one fails."""
     # the engines take seconds to import; `--help` must not pay for them
     from pocketportrait.bundle import Bundle
+    from pocketportrait.runtime.targets.registry import targets_named
     from pocketportrait.validation.junit import write_junit
     from pocketportrait.validation.table import print_report
     from pocketportrait.validation.verify import verify as verify_bundle
 
+    where = targets_named(targets) if targets else None
     with Bundle.open(bundle) as opened, stages("verify") as tell:
         report = verify_bundle(
-            opened, formats=format, precisions=precision, runner=runner, tell=tell
+            opened,
+            formats=format,
+            precisions=precision,
+            runner=runner,
+            targets=where,
+            tell=tell,
         )
-    print_report(report)
+    print_report(report, matrix=where is not None)
     if json:
         report.to_json(json)
     if junit:

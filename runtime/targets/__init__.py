@@ -1,0 +1,1 @@
+"""Where exported files are run: this machine, an emulated one, another one over the network."""

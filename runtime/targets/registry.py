@@ -1,0 +1,94 @@
+"""Targets by the names that people write: `local:onnxruntime`, `qemu:arm64-a53`, `ssh:HOST`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pocketportrait.errors import InputError
+from pocketportrait.runtime.runner import KINDS, available_runners
+from pocketportrait.runtime.targets.arm_profiles import PROFILES
+from pocketportrait.runtime.targets.local import local_target
+from pocketportrait.runtime.targets.protocol import Target, Traits
+from pocketportrait.runtime.targets.qemu import DEFAULT_CPU, QemuTarget
+from pocketportrait.runtime.targets.ssh import SshTarget
+
+ORACLE = "oracle"
+CPUS = {"qemu:arm64": DEFAULT_CPU} | {f"qemu:arm64-{name}": name for name in PROFILES}
+FIXED = (
+    *(f"local:{name}" for name in KINDS if name != ORACLE),
+    f"{ORACLE}:coreml",
+    *CPUS,
+)
+OPEN = ("ssh:HOST",)  # completed by the user
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """A target that has a fixed name, and why it cannot be used now (None where it can)."""
+
+    name: str
+    traits: Traits
+    reason: str | None
+
+
+def target_named(name: str) -> Target:
+    """Return the target of a name; nothing is looked for or sent yet.
+
+    Raises:
+        InputError: there is no such target.
+
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "ssh" and rest:
+        return SshTarget(rest)
+    if name in CPUS:
+        return QemuTarget(name, CPUS[name])
+    if name in FIXED:
+        return local_target(ORACLE if kind == ORACLE else rest)
+    raise InputError(f"target: want one of {', '.join((*FIXED, *OPEN))}, got {name!r}")
+
+
+def targets_named(names: Iterable[str]) -> list[Target]:
+    """Return the targets of names, each of which may be several with commas between them.
+
+    Raises:
+        InputError: a target is unknown, named twice, or there is none.
+
+    """
+    parts = [part.strip() for name in names for part in name.split(",") if part.strip()]
+    twice = sorted({part for part in parts if parts.count(part) > 1})
+    if not parts or twice:
+        raise InputError(f"targets: want each name once, got {', '.join(twice) or 'none'}")
+    return [target_named(part) for part in parts]
+
+
+def default_targets(formats: Sequence[str], runner: str | None = None) -> list[Target]:
+    """Return the best target on this machine of each format.
+
+    Args:
+        formats: of the bundle.
+        runner: take this runner for the one format that has it, and nothing for others.
+
+    Raises:
+        InputError: no format of these has the runner.
+
+    """
+    found: list[Target] = []
+    for format in formats:
+        statuses = available_runners(format)
+        best = next((s.name for s in statuses if s.available), statuses[0].name)
+        if runner is None:
+            found.append(local_target(best))
+        elif runner in {s.name for s in statuses}:
+            found.append(local_target(runner))
+    if not found:
+        known = ", ".join(s.name for f in formats for s in available_runners(f))
+        raise InputError(f"runner: want one of {known}, got {runner!r}")
+    return found
+
+
+def list_targets() -> list[TargetStatus]:
+    """Return every target with a fixed name, and whether it can be used."""
+    found = [target_named(name) for name in FIXED]
+    return [TargetStatus(t.name, t.traits, t.probe().reason) for t in found]
