@@ -14,7 +14,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("media", "models", "distill", "quantize", "export", "runtime", "validation")
 WITHOUT_TORCH = ("bundle", "cli", "media", "quantize", "runtime", "validation")
-DATA = ("py.typed", "validation/report.html", "assets/samples/SAMPLES.json")
+DATA = (
+    "py.typed",
+    "runtime/targets/insncount.c",
+    "validation/report.html",
+    "assets/samples/SAMPLES.json",
+)
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +50,9 @@ def test_every_module_and_asset_is_in_the_wheel(wheel: Path) -> None:
     wanted = {f"pocketportrait/{name}" for name in DATA}
     for stage in STAGES:
         wanted |= {
-            f"pocketportrait/{f.relative_to(ROOT).as_posix()}" for f in (ROOT / stage).rglob("*.py")
+            f"pocketportrait/{f.relative_to(ROOT).as_posix()}"
+            for form in ("*.py", "*.toml")
+            for f in (ROOT / stage).rglob(form)
         }
     for file in (ROOT / "pocketportrait").rglob("*"):
         if file.is_file() and "__pycache__" not in file.parts:

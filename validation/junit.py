@@ -44,7 +44,9 @@ class _Case:
 
 def write_junit(report: VerifyReport, path: Path) -> None:
     """Write one test suite a variant and target, one test case a check, whole or not at all."""
-    cases = [_Case(c.variant, _case_name(c), c.status, c.message) for c in report.checks]
+    cases = [
+        _Case(c.variant, _case_name(c), c.status, c.message or c.figures) for c in report.checks
+    ]
     name = f"pocketportrait verify {report.bundle}"
     atomic.write_bytes(path, junit_cases(name, cases, seconds=report.seconds))
 
