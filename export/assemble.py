@@ -24,6 +24,7 @@ from pocketportrait.bundle import (
 from pocketportrait.contract import POSE, GraphSpec
 from pocketportrait.errors import InputError
 from pocketportrait.export.golden import Pair, write_golden
+from pocketportrait.export.marked import Mark, marked_student
 from pocketportrait.export.to_coreml import Io, to_coreml
 from pocketportrait.export.to_onnx import OPSET, halve_onnx, to_onnx
 from pocketportrait.export.to_tflite import halve_tflite, to_tflite
@@ -58,6 +59,7 @@ def export_bundle(
     formats: Sequence[str] = FORMATS,
     precisions: Sequence[str] = STANDARD_PRECISIONS,
     coreml_io: Io = "tensor",
+    mark: Mark | None = None,
     exact: bool = True,
     model_card: Path | None = None,
     licence: str = "Apache-2.0",
@@ -76,6 +78,7 @@ def export_bundle(
         formats: some of `onnx`, `tflite`, `coreml`.
         precisions: some of `fp32`, `fp16`.
         coreml_io: `image` makes the pictures of Core ML files Core ML images.
+        mark: what `render` writes into its pictures; None leaves them as they are.
         exact: put float64 outputs into the golden vectors too, to measure float32's own noise by.
         model_card: Markdown file to put in as `MODEL_CARD.md`.
         licence: SPDX name of the weights' licence.
@@ -93,6 +96,10 @@ def export_bundle(
 
     """
     _check_options(formats, precisions, pairs, model_card)
+    model = {**(facts or {}), "dims": student.dims.to_json()}
+    if mark is not None:
+        model |= mark.facts(student)
+        student = marked_student(student, mark)
     # a zip is made from a folder beside it, so that an unwritable place fails at once
     folder = place.beside(out.with_suffix("")) if out.suffix == ".zip" else out
     specs = graph_specs(student.dims)
@@ -113,7 +120,7 @@ def export_bundle(
             golden=golden,
             tools=_tools(formats),
             licence=licence,
-            model={**(facts or {}), "dims": student.dims.to_json()},
+            model=model,
             figures=figures,
         )
     if folder != out:

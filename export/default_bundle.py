@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pocketportrait.bundle import Bundle
 from pocketportrait.export.assemble import MODEL_CARD, export_bundle
+from pocketportrait.export.marked import DEFAULT_MARK
 from pocketportrait.export.sample_pairs import sample_pairs
 from pocketportrait.export.shipped import facts_and_licence
 from pocketportrait.models.weights import load_student, shipped_weights
@@ -42,6 +43,7 @@ def write_default_bundle(out: Path) -> Bundle:
         pairs=sample_pairs(NUM_GOLDEN, student.dims.side, one_photo=True),
         formats=("onnx",),
         precisions=(PRECISION,),
+        mark=DEFAULT_MARK,
         exact=False,
         model_card=weights.with_name(MODEL_CARD),
         licence=licence,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pocketportrait.bundle import FORMATS, STANDARD_PRECISIONS, Bundle
 from pocketportrait.export.assemble import MODEL_CARD, export_bundle
+from pocketportrait.export.marked import DEFAULT_MARK, Mark
 from pocketportrait.export.sample_pairs import sample_pairs
 from pocketportrait.export.to_coreml import Io
 from pocketportrait.models.weights import load_student, read_facts, shipped_weights
@@ -21,6 +22,7 @@ def export_weights(
     formats: Sequence[str] | None = None,
     precisions: Sequence[str] | None = None,
     coreml_io: Io = "tensor",
+    mark: Mark | None = DEFAULT_MARK,
     num_golden: int = 3,
     model_card: Path | None = None,
     progress: Callable[[str], None] = lambda step: None,
@@ -33,6 +35,7 @@ def export_weights(
         formats: all by default.
         precisions: fp32 and fp16 by default.
         coreml_io: `image` makes the pictures of Core ML files Core ML images.
+        mark: what `render` writes into its pictures.
         num_golden: golden samples a graph.
         model_card: by default the one beside the weights, if there is one.
         progress: called with a word or two before each step.
@@ -54,6 +57,7 @@ def export_weights(
         formats=formats or FORMATS,
         precisions=precisions or STANDARD_PRECISIONS,
         coreml_io=coreml_io,
+        mark=mark,
         model_card=model_card or (beside if beside.is_file() else None),
         licence=licence,
         facts=facts,

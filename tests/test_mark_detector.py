@@ -1,0 +1,113 @@
+"""The mark is found again in what life makes of a clip, and nowhere else."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pocketportrait.contract import Array
+from pocketportrait.errors import InputError
+from pocketportrait.mark import detect, field_of_side, mark_picture
+from pocketportrait.mark.pattern import PUBLIC_KEY, field, waves_of
+
+BUNDLE = 0x0123456789ABCDEF
+
+
+def soft_picture(side: int = 256, seed: int = 0) -> Array:
+    """Return uint8 [side, side, 3] with as much at every scale as photos have."""
+    random = np.random.default_rng(seed)
+    total = np.zeros((side, side, 3))
+    for size in (4, 8, 16, 32, 64, 128, 256):
+        small = Image.fromarray(random.integers(0, 255, (size, size, 3), np.uint8))
+        large = np.asarray(small.resize((side, side), Image.Resampling.BICUBIC), float)
+        total += (large - 127) / size**0.9
+    return np.clip(127 + 1.6 * total, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def marked() -> Array:
+    return mark_picture(soft_picture(), field_of_side(BUNDLE, 256))
+
+
+def resized(picture: Array, size: tuple[int, int]) -> Array:
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+
+
+ATTACKS: dict[str, Callable[[Array], Array]] = {
+    "nothing": lambda p: p,
+    "half": lambda p: resized(p, (128, 128)),
+    "double": lambda p: resized(p, (512, 512)),
+    "cropped and off the grid": lambda p: resized(p[31:236, 7:212], (281, 281)),
+    "brighter": lambda p: np.clip(p * np.float32(1.1), 0, 255).astype(np.uint8),
+    "in a larger picture": lambda p: np.pad(p, ((20, 90), (70, 40), (0, 0)), mode="reflect"),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_still_says_whose_it_is(marked: Array, attack: str) -> None:
+    found = detect([ATTACKS[attack](marked)])
+    assert found.found
+    assert found.bundle_id == BUNDLE
+    assert found.confidence > 0.999999
+
+
+def test_the_place_is_found(marked: Array) -> None:
+    found = detect([resized(marked, (320, 320))[40:, 16:]])
+    assert (found.top_px, found.left_px) == pytest.approx((-40, -16), abs=1.5)
+    assert found.tile_px == pytest.approx(320, abs=2)
+
+
+def test_an_unmarked_picture_has_none() -> None:
+    found = detect([soft_picture(seed=3)])
+    assert not found.found
+    assert found.bundle_id is None
+
+
+def test_another_key_sees_nothing(marked: Array) -> None:
+    assert not detect([marked], b"private").found
+    private = mark_picture(soft_picture(), field_of_side(BUNDLE, 256, b"private"))
+    assert detect([private], b"private").bundle_id == BUNDLE
+    assert not detect([private]).found
+
+
+def test_the_cost_is_bounded_whatever_is_marked() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
+    for picture in (soft_picture(), noise, np.full((256, 256, 3), 128, np.uint8)):
+        error = mark_picture(picture, field_of_side(BUNDLE, 256)).astype(float) - picture
+        assert 10 * np.log10(255**2 / np.mean(error**2)) >= 42
+
+
+def test_flat_places_change_by_a_level_or_so() -> None:
+    flat = np.full((256, 256, 3), 200, np.uint8)
+    change = mark_picture(flat, field_of_side(BUNDLE, 256)).astype(float) - flat
+    assert np.sqrt(np.mean(change**2)) < 1.1
+
+
+def test_the_pattern_is_the_same_everywhere() -> None:
+    """Numbers that were written down: another machine must find what this one marks."""
+    waves = waves_of(PUBLIC_KEY)
+    assert len(waves.phase) == 4974
+    assert waves.is_beacon.sum() == round(0.3 * 4974)
+    tile = field(BUNDLE)
+    assert (tile.shape, str(tile.dtype)) == ((256, 256), "float32")
+    np.testing.assert_allclose(tile[0, :3], FIRST, atol=1e-5)
+    assert abs(float(tile.mean())) < 1e-6
+
+
+FIRST = (0.831946, 0.676160, 0.970879)
+
+
+def test_larger_sides_repeat_and_smaller_ones_are_cut() -> None:
+    tile = field(BUNDLE)
+    assert (field_of_side(BUNDLE, 512)[256:, :256] == tile).all()
+    assert (field_of_side(BUNDLE, 64) == tile[96:160, 96:160]).all()
+
+
+def test_odd_frames_are_refused() -> None:
+    with pytest.raises(InputError, match="at least one"):
+        detect([])
+    with pytest.raises(InputError, match="one size"):
+        detect([np.zeros((64, 64, 3), np.uint8), np.zeros((64, 96, 3), np.uint8)])
+    with pytest.raises(InputError, match="at least 32 px"):
+        detect([np.zeros((16, 64, 3), np.uint8)])
