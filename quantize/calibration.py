@@ -143,7 +143,7 @@ def choose_set(
         InputError: no clips, a clip that is scored, or fewer candidates than one.
 
     """
-    clips = _clips(folder)
+    clips = clips_in(folder)
     clips = [clips[i] for i in np.unique(np.linspace(0, len(clips) - 1, max_clips).astype(int))]
     hashes = {clip: sha256_of(clip) for clip in clips}
     refuse_scored([(c.name, h) for c, h in hashes.items()], scored)
@@ -152,7 +152,7 @@ def choose_set(
     with open_runner(bundle, "onnx", "fp32", "motion", threads=1) as motion:
         side = motion.inputs[0].shape[-1]
         for clip in clips:
-            for index, picture in _frames(clip, side, every):
+            for index, picture in frames_of(clip, side, every):
                 code = motion.infer({"frame": as_tensor(picture)})["code"]
                 name = clip.relative_to(folder).as_posix()
                 candidates.append(CalibrationFrame(clip=name, sha256=hashes[clip], frame=index))
@@ -222,7 +222,7 @@ def load_pictures(
             raise InputError(f"{clip}: want the calibration clip, got nothing there")
         if sha256_of(clip) != hashes[name]:
             raise InputError(f"{clip}: its sha256 is not the listed one; choose the set again")
-        for index, picture in _frames(clip, side, 1):
+        for index, picture in frames_of(clip, side, 1):
             if index in indices:
                 pictures[name, index] = picture
             if index >= max(indices):
@@ -296,7 +296,13 @@ def as_tensor(picture: Array) -> Array:
     return np.ascontiguousarray(picture.transpose(2, 0, 1)[None].astype(np.float32) / 255)
 
 
-def _clips(folder: Path) -> list[Path]:
+def clips_in(folder: Path) -> list[Path]:
+    """Return the clips in a folder, or in its `clips/`, by name.
+
+    Raises:
+        InputError: there are none.
+
+    """
     inside = folder / "clips" if (folder / "clips").is_dir() else folder
     if not inside.is_dir():
         raise InputError(f"{folder}: want a folder of clips, got nothing there")
@@ -306,7 +312,8 @@ def _clips(folder: Path) -> list[Path]:
     return found
 
 
-def _frames(clip: Path, side: int, every: int) -> Iterator[tuple[int, Array]]:
+def frames_of(clip: Path, side: int, every: int = 1) -> Iterator[tuple[int, Array]]:
+    """Yield index and picture [side, side, 3] uint8 of every so many frames of a framed clip."""
     for frame in VideoReader(clip).frames(every=every):
         height, width = frame.rgb.shape[:2]
         if (height, width) == (side, side):

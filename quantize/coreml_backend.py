@@ -23,11 +23,12 @@ from pocketportrait.quantize.coreml_graph import (
     layer_of_operation,
     read_coreml,
 )
-from pocketportrait.quantize.plan import GraphPlan, Setting
+from pocketportrait.quantize.plan import INPUT, RESULT, GraphPlan, Range, Setting
 
 Ranges = dict[str, dict[str, float]]
 
-CARRIERS = {"relu", "clip", "relu6", "transpose", "reshape"}  # pass on what they get
+ACTIVATIONS = {"relu", "clip", "relu6"}  # part of the layer before
+CARRIERS = {*ACTIVATIONS, "transpose", "reshape"}  # pass on what they get
 JOINS = {"add"}  # coremltools quantizes no products
 PALETTE_BITS = 6
 IOS17 = 8  # specification version
@@ -120,8 +121,36 @@ def _quantize_activations(
             name: cto.OpLinearQuantizerConfig(mode="linear", dtype="int8") for name in chosen
         }
     )
-    with _ranges_of_the_oracle(measure_ranges(source, operations, feeds)):
+    ranges = measure_ranges(source, operations, feeds)
+    _take_ranges(ranges, operations, names, plan)
+    with _ranges_of_the_oracle(ranges):
         return cto.linear_quantize_activations(model, config, [])
+
+
+def _take_ranges(
+    ranges: Ranges,
+    operations: Sequence[CoremlOperation],
+    names: Mapping[int, str],
+    plan: GraphPlan,
+) -> None:
+    """Put learnt ranges in the place of measured ones; of a value's several ranges the widest holds."""
+    found: dict[str, list[Range]] = {}
+    for number, layer in names.items():
+        operation = operations[number]
+        values = [(INPUT, operation.inputs[0]), (RESULT, operation.outputs[0])]
+        values += [
+            (RESULT, one.outputs[0])
+            for one in operations
+            if one.kind in ACTIVATIONS and operation.outputs[0] in one.inputs
+        ]
+        for side, value in values:
+            if (learnt := plan.range_of(layer, side)) is not None:
+                found.setdefault(value, []).append(learnt)
+    for value, pairs in found.items():
+        ranges[value] = {
+            "rmin": min(low for low, _ in pairs),
+            "rmax": max(high for _, high in pairs),
+        }
 
 
 def _integer_operations(

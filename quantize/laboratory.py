@@ -23,19 +23,13 @@ from pocketportrait.bundle import (
 )
 from pocketportrait.contract import GRAPHS, GraphSpec
 from pocketportrait.errors import InputError
-from pocketportrait.quantize.calibration import (
-    CalibrationSet,
-    Feed,
-    calibration_feeds,
-    choose_set,
-    load_pictures,
-    read_set,
-    scored_hashes,
-)
+from pocketportrait.quantize.calibrated import Calibration
+from pocketportrait.quantize.calibration import Feed
 from pocketportrait.quantize.coreml_backend import quantize_coreml
-from pocketportrait.quantize.layers import read_layers
+from pocketportrait.quantize.layers import Layer, read_layers
 from pocketportrait.quantize.onnx_backend import quantize_onnx
 from pocketportrait.quantize.plan import GraphPlan, make_plan
+from pocketportrait.quantize.ranges import LearntRanges
 from pocketportrait.quantize.read_back import GraphFacts, differences, read_back
 from pocketportrait.quantize.recipe import Recipe
 from pocketportrait.quantize.tflite_backend import quantize_tflite
@@ -59,12 +53,12 @@ class Quantized:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ranges:
-    """The calibration set in use; feeds are made when a file first needs them."""
+class _Made:
+    """Where ranges came from, and what differs between files and recipe."""
 
-    chosen: CalibrationSet | None
-    manifest: Path | None
-    scored: frozenset[str]
+    calibration: Calibration
+    learnt: LearntRanges | None
+    differences: tuple[str, ...]
 
 
 def quantize_bundle(
@@ -75,6 +69,7 @@ def quantize_bundle(
     formats: Sequence[str] | None = None,
     calibration: Path | None = None,
     listing: Path | None = None,
+    learnt: LearntRanges | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Quantized:
     """Add a recipe's variant to a bundle, in every format that the bundle has in fp32.
@@ -89,6 +84,7 @@ def quantize_bundle(
         formats: only these.
         calibration: a folder of clips to choose from, or a calibration set's manifest.
         listing: says which clips are scored; looked for near the clips by default.
+        learnt: ranges that are taken in place of measured ones; others are measured.
         progress: called with a word or two before each step.
 
     Raises:
@@ -100,10 +96,11 @@ def quantize_bundle(
     """
     with ExitStack() as stack:
         bundle = stack.enter_context(Bundle.open(source))
-        chosen = _formats(bundle, formats)
-        plans = _plans(bundle, recipe, chosen)
-        ranges = _calibration(bundle, recipe, calibration, listing)
-        work = _work_folder(bundle, recipe, ranges, out)
+        chosen = formats_of(bundle, formats)
+        plans = make_plan(recipe, layers_of_bundle(bundle), chosen)
+        plans = learnt.of(plans) if learnt else plans
+        ranges = Calibration.open(bundle, [recipe], calibration, listing=listing)
+        work = _work_folder(bundle, recipe, ranges, learnt, out)
         feeds: dict[str, list[Feed]] = {}
         for format in chosen:
             for graph in GRAPHS:
@@ -113,7 +110,7 @@ def quantize_bundle(
                     continue
                 if not feeds and ranges.chosen is not None:
                     progress(f"calibration: {len(ranges.chosen.frames)} frames")
-                    feeds = _feeds(bundle, ranges)
+                    feeds = ranges.feeds(bundle)
                 progress(f"{format} {graph}")
                 origin = bundle.file(bundle.variant(format, START).graphs[graph].path)
                 spec, plan = bundle.graph_spec(graph), plans[graph]
@@ -126,12 +123,18 @@ def quantize_bundle(
             for one in graphs
             for line in differences(one, plans[one.graph])
         ]
-        _write(bundle, recipe, out, work, facts, ranges, found)
+        _write(bundle, recipe, out, work, facts, _Made(ranges, learnt, tuple(found)))
     shutil.rmtree(work, ignore_errors=True)
     return Quantized(Bundle.open(out), facts, tuple(found))
 
 
-def _formats(bundle: Bundle, wanted: Sequence[str] | None) -> list[str]:
+def formats_of(bundle: Bundle, wanted: Sequence[str] | None) -> list[str]:
+    """Return the formats to write: those that the bundle has in fp32, or those of them that are wanted.
+
+    Raises:
+        InputError: a wanted format is not there, or onnx, whose files name the layers.
+
+    """
     held = [f for f in FORMATS if START in bundle.manifest.variants.get(f, {})]
     if "onnx" not in held:
         raise InputError(
@@ -144,42 +147,19 @@ def _formats(bundle: Bundle, wanted: Sequence[str] | None) -> list[str]:
     return [f for f in held if not wanted or f in wanted]
 
 
-def _plans(bundle: Bundle, recipe: Recipe, formats: Sequence[str]) -> dict[str, GraphPlan]:
+def layers_of_bundle(bundle: Bundle) -> dict[str, tuple[Layer, ...]]:
+    """Return the layers of every graph, by the ONNX fp32 files."""
     files = bundle.variant("onnx", START).graphs
-    layers = {graph: read_layers(bundle.file(files[graph].path)) for graph in GRAPHS}
-    return make_plan(recipe, layers, formats)
+    return {graph: read_layers(bundle.file(files[graph].path)) for graph in GRAPHS}
 
 
-def _calibration(
-    bundle: Bundle, recipe: Recipe, calibration: Path | None, listing: Path | None
-) -> _Ranges:
-    if not recipe.needs_calibration:
-        return _Ranges(None, None, frozenset())
-    if calibration is None:
-        raise InputError(
-            f"recipe {recipe.name}: want calibration clips to measure ranges on, got none;"
-            " add --calibration FOLDER (clips that nothing is scored on)"
-        )
-    if calibration.is_dir():
-        scored = scored_hashes(calibration, listing)
-        return _Ranges(choose_set(bundle, calibration, scored=scored), None, scored)
-    found = read_set(calibration)
-    folder = Path(found.folder)
-    near = folder if folder.is_absolute() else calibration.parent / folder
-    return _Ranges(found, calibration, scored_hashes(near, listing))
-
-
-def _feeds(bundle: Bundle, ranges: _Ranges) -> dict[str, list[Feed]]:
-    assert ranges.chosen is not None
-    side = bundle.graph_spec("motion").inputs[0].shape[-1]
-    pictures = load_pictures(ranges.chosen, ranges.manifest, side, ranges.scored)
-    return calibration_feeds(bundle, pictures)
-
-
-def _work_folder(bundle: Bundle, recipe: Recipe, ranges: _Ranges, out: Path) -> Path:
-    """Return where finished files wait; another recipe, bundle, set or tool means another folder."""
+def _work_folder(
+    bundle: Bundle, recipe: Recipe, ranges: Calibration, learnt: LearntRanges | None, out: Path
+) -> Path:
+    """Return where finished files wait; another recipe, bundle, set, range or tool means another."""
     files = sorted((name, facts.sha256) for name, facts in bundle.manifest.files.items())
-    key = [recipe.to_json(), files, ranges.chosen and ranges.chosen.digest, _versions()]
+    taken = learnt.digest if learnt else None
+    key = [recipe.to_json(), files, ranges.digest, taken, tool_versions()]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     return out.with_name(f".{out.stem}.{recipe.name}-{digest}")
 
@@ -200,8 +180,7 @@ def _write(
     out: Path,
     work: Path,
     facts: Mapping[str, tuple[GraphFacts, ...]],
-    ranges: _Ranges,
-    found: Sequence[str],
+    made: _Made,
 ) -> None:
     folder = place.beside(out.with_suffix("")) if out.suffix == ".zip" else out
     manifest = bundle.manifest
@@ -210,7 +189,7 @@ def _write(
         for format, graphs in facts.items():
             shutil.rmtree(writer.folder / format / recipe.name, ignore_errors=True)
             shutil.copytree(work / format, writer.folder / format / recipe.name)
-            details = _details(recipe, graphs, ranges, [f for f in found if f.startswith(format)])
+            details = _details(recipe, graphs, made, format)
             writer.add_variant(
                 format, recipe.name, _variant(bundle, recipe, format, graphs, details)
             )
@@ -218,7 +197,7 @@ def _write(
             graphs=manifest.graphs,
             code_slices=manifest.code_slices,
             golden=manifest.golden,
-            tools={**manifest.tools, **_versions()},
+            tools={**manifest.tools, **tool_versions()},
             licence=manifest.licence,
             model=manifest.model,
             figures=manifest.figures,
@@ -249,22 +228,26 @@ def _variant(
             for name, graph in origin.items()
         },
         recipe=str(recipe),
-        weights={"fp16": "float16", "palette6": "palette6"}.get(recipe.scheme, "int8"),
+        weights={"fp16": "float16", "palette6": "palette6", "w4": "int4"}.get(
+            recipe.scheme, "int8"
+        ),
         activations="int8" if integer else "float32",
         quantization=details,
     )
 
 
 def _details(
-    recipe: Recipe, graphs: Sequence[GraphFacts], ranges: _Ranges, found: Sequence[str]
+    recipe: Recipe, graphs: Sequence[GraphFacts], made: _Made, format: str
 ) -> dict[str, Any]:
-    """Return what the manifest keeps of a variant: recipe, calibration set, and what was read back."""
-    chosen = ranges.chosen
+    """Return what the manifest keeps of a variant: recipe, where ranges are from, what was read back."""
+    chosen, learnt = made.calibration.chosen, made.learnt
     return {
         "recipe": json.loads(recipe.to_json()),
         "calibration": chosen
         and {"name": chosen.name, "digest": chosen.digest, "frames": len(chosen.frames)},
-        "differences": list(found),
+        "learnt_ranges": learnt
+        and {"digest": learnt.digest, "tensors": {g: len(r) for g, r in learnt.ranges.items()}},
+        "differences": [line for line in made.differences if line.startswith(format)],
         "read_back": {
             one.graph: {
                 "integer_share_of_macs": round(one.integer_share(), 4),
@@ -277,7 +260,8 @@ def _details(
     }
 
 
-def _versions() -> dict[str, str]:
+def tool_versions() -> dict[str, str]:
+    """Return the versions of the tools that decide what a file becomes."""
     found = {}
     for name in TOOLS:
         try:

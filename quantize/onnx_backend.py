@@ -19,7 +19,7 @@ from pocketportrait.export.converter import converter
 from pocketportrait.export.to_onnx import halve_onnx
 from pocketportrait.quantize.calibration import Feed
 from pocketportrait.quantize.layers import WEIGHT, Layer
-from pocketportrait.quantize.plan import GraphPlan, Setting
+from pocketportrait.quantize.plan import INPUT, RESULT, GraphPlan, Range, Setting
 from pocketportrait.quantize.weights import quantize_weight
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CARRIERS = {"Relu", "Clip", "Transpose", "Reshape"}  # pass on what they get
 FUSED = {"Relu", "Clip"}  # runtimes make them part of the layer before
 JOINS = {"Add", "Mul"}
+OPSET_OF_FOUR_BITS, IR_OF_FOUR_BITS = 21, 10
 SHIFT = 128  # from int8 to uint8: the same numbers
 
 
@@ -56,7 +57,9 @@ def quantize_onnx(
         model = onnx.load(source)
         if plan.integer:
             model = _make_static(model, plan, feeds)
-        stored = plan.of("w8")
+        stored = [*plan.of("w8"), *plan.of("w4")]
+        if plan.of("w4"):
+            _allow_four_bits(model)
         if stored:
             _store_weights(model, [(layer, plan.settings[layer.name]) for layer in stored])
         _drop_traces(model)
@@ -70,6 +73,7 @@ def _make_static(model: onnx.ModelProto, plan: GraphPlan, feeds: Sequence[Feed])
     import nncf
     from nncf.quantization.advanced_parameters import (
         AdvancedQuantizationParameters,
+        OverflowFix,
         QuantizationParameters,
     )
 
@@ -89,6 +93,8 @@ def _make_static(model: onnx.ModelProto, plan: GraphPlan, feeds: Sequence[Feed])
         ),
         advanced_parameters=AdvancedQuantizationParameters(
             disable_bias_correction=not plan.bias_correction,
+            # by default it halves the first layer's steps (7 bits), for CPUs that saturate 16-bit sums
+            overflow_fix=OverflowFix.DISABLE,
             # of whole tensors: ONNX Runtime runs no convolution with a scale a channel in integers
             activations_quantization_params=QuantizationParameters(per_channel=False),
             weights_quantization_params=QuantizationParameters(per_channel=per_channel),
@@ -96,7 +102,53 @@ def _make_static(model: onnx.ModelProto, plan: GraphPlan, feeds: Sequence[Feed])
     )
     make_unsigned(quantized)
     _quantize_results(quantized, ranges)
+    if plan.ranges:
+        _take_ranges(quantized, plan)
     return quantized
+
+
+def _take_ranges(model: onnx.ModelProto, plan: GraphPlan) -> None:
+    """Put learnt ranges in the place of measured ones; of a value's several ranges the widest holds."""
+    from onnx import numpy_helper
+
+    maker = {name: node for node in model.graph.node for name in node.output}
+    users: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    owner = {node: layer.name for layer in plan.integer for node in layer.nodes}
+    found: dict[str, list[Range]] = {}  # by the float value that is quantized
+    for node in model.graph.node:
+        layer = owner.get(node.name)
+        if layer is None:
+            continue
+        result = node.output[0]
+        after = users.get(result, [])
+        if len(after) == 1 and after[0].op_type in FUSED:
+            result = after[0].output[0]
+        values = {INPUT: _quantized_value(node.input[0], maker), RESULT: result}
+        for side, value in values.items():
+            if value is not None and (learnt := plan.range_of(layer, side)) is not None:
+                found.setdefault(value, []).append(learnt)
+    for value, ranges in found.items():
+        scale, zero = unsigned_scale(min(r[0] for r in ranges), max(r[1] for r in ranges))
+        constants = [
+            numpy_helper.from_array(np.asarray(scale, np.float32), f"{value}_learnt_scale"),
+            numpy_helper.from_array(np.asarray(zero, np.uint8), f"{value}_learnt_zero_point"),
+        ]
+        model.graph.initializer.extend(constants)
+        for quantizer in (n for n in users.get(value, []) if n.op_type == "QuantizeLinear"):
+            for node in (quantizer, *users[quantizer.output[0]]):
+                node.input[1], node.input[2] = (constant.name for constant in constants)
+    _drop_unused(model)
+
+
+def _quantized_value(name: str, maker: dict[str, Any]) -> str | None:
+    """Return the float value that a dequantized one was before; None where it is float."""
+    dequantizer = maker.get(name)
+    if dequantizer is None or dequantizer.op_type != "DequantizeLinear":
+        return None
+    return str(maker[dequantizer.input[0]].input[0])
 
 
 def _integer_nodes(model: onnx.ModelProto, layers: set[str], joins: bool) -> set[str]:
@@ -234,7 +286,7 @@ def _store_weights(model: onnx.ModelProto, stored: Sequence[tuple[Layer, Setting
             parts["zero_point"] = packed.zero_point
         names = [f"{name}_{part}" for part in parts]
         model.graph.initializer.extend(
-            numpy_helper.from_array(value, label)
+            numpy_helper.from_array(_narrow(value, setting), label)
             for label, value in zip(names, parts.values(), strict=True)
         )
         model.graph.initializer.remove(constants[name])
@@ -243,6 +295,23 @@ def _store_weights(model: onnx.ModelProto, stored: Sequence[tuple[Layer, Setting
     rest = list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend([*nodes, *rest])
+
+
+def _narrow(value: Array, setting: Setting) -> Array:
+    """Return integers of 4 bits as such; everything else as it is."""
+    import ml_dtypes
+
+    if setting.weight_bits != 4 or value.dtype == np.float32:
+        return value
+    return value.astype(ml_dtypes.int4 if value.dtype == np.int8 else ml_dtypes.uint4)
+
+
+def _allow_four_bits(model: onnx.ModelProto) -> None:
+    """Raise the opset to the first with 4-bit integers; what our operators mean is the same in both."""
+    for opset in model.opset_import:
+        if opset.domain == "":
+            opset.version = max(opset.version, OPSET_OF_FOUR_BITS)
+    model.ir_version = max(model.ir_version, IR_OF_FOUR_BITS)
 
 
 def _is_matmul(model: onnx.ModelProto, layer: Layer) -> bool:

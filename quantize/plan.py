@@ -17,10 +17,8 @@ NUM_NEAREST = 4  # names that an error shows
 # what a format's tools and runtimes cannot do: why, and the nearest that they can
 IMPOSSIBLE: dict[tuple[str, Scheme], tuple[str, str]] = {
     ("onnx", "w8a16"): ("ONNX Runtime has no convolution with 16-bit activations", "w8a8"),
-    ("onnx", "w4"): ("4-bit weights need opset 21, the files keep opset 18", "w8"),
     ("onnx", "palette6"): ("ONNX has no palettes", "w8"),
     ("tflite", "w8a16"): ("LiteRT refuses 16-bit subtraction, and the graphs subtract", "w8a8"),
-    ("tflite", "w4"): ("weight-only 4 bits are refused by tflite-runtime 2.14", "w8"),
     ("tflite", "palette6"): ("TFLite has no palettes", "w8"),
     ("coreml", "w8a16"): ("coremltools quantizes activations to 8 bits only", "w8a8"),
     ("coreml", "w4"): ("4-bit weights need iOS 18, the packages keep iOS 17", "palette6"),
@@ -29,6 +27,9 @@ IMPOSSIBLE: dict[tuple[str, Scheme], tuple[str, str]] = {
         "w8",
     ),
 }
+INPUT, RESULT = "input", "result"  # sides of a layer whose numbers are rounded
+Range = tuple[float, float]  # smallest and largest number of a tensor
+
 WHOLE: frozenset[Scheme] = frozenset({"fp16"})  # schemes that only a whole variant can have
 
 
@@ -61,6 +62,18 @@ class GraphPlan:
     between: Literal["int8", "float"] = "int8"
     bias_correction: bool = True
     fp16: bool = field(default=False)
+    ranges: Mapping[str, Range] = field(default_factory=dict)  # learnt: LAYER:input, LAYER:result
+
+    @property
+    def key(self) -> list[object]:
+        """Return everything that decides the file, as JSON has it."""
+        settings = {n: [s.scheme, s.granularity, s.symmetric] for n, s in self.settings.items()}
+        rest = [self.between, self.bias_correction, self.fp16, dict(self.ranges)]
+        return [self.graph, settings, *rest]
+
+    def range_of(self, layer: str, side: str) -> Range | None:
+        """Return the learnt range of a layer's `input` or `result`; None where it is to be measured."""
+        return self.ranges.get(f"{layer}:{side}")
 
     def of(self, scheme: Scheme) -> tuple[Layer, ...]:
         """Return the layers that have a scheme."""
@@ -157,7 +170,7 @@ def _tflite_faults(recipe: Recipe) -> list[str]:
         )
         for rule in recipe.rules
     ]
-    if any(scheme in ("w8", "w8a8") and not symmetric for scheme, symmetric, _ in kinds):
+    if any(scheme in ("w8", "w8a8", "w4") and not symmetric for scheme, symmetric, _ in kinds):
         return [
             "tflite cannot have asymmetric weights: its integer kernels have no weight zero point;"
             " the nearest is symmetric = true"

@@ -25,7 +25,7 @@ QUANTIZERS = {
     "quantize",
     "dequantize",
 }
-BITS = {"float32": 32, "float16": 16, "int8": 8, "uint8": 8, "int4": 4}
+BITS = {"float32": 32, "float16": 16, "int8": 8, "uint8": 8, "int4": 4, "uint4": 4}
 SIZES_OF_SCALES = {"tensor": "one", "channel": "one a channel"}
 
 
@@ -92,7 +92,7 @@ def differences(facts: GraphFacts, plan: GraphPlan) -> list[str]:
 
 
 def _is_affine(setting: Setting) -> bool:
-    return setting.scheme in ("w8", "w8a8", "w8a16")
+    return setting.scheme in ("w8", "w8a8", "w8a16", "w4")
 
 
 def read_back(path: Path, source: Path, plan: GraphPlan) -> GraphFacts:

@@ -22,7 +22,7 @@ Scheme = Literal["fp32", "fp16", "w8", "w8a8", "w8a16", "w4", "palette6"]
 Granularity = Literal["channel", "tensor"]
 Kind = Literal["conv", "linear"]
 GraphName = Literal["appearance", "motion", "render"]
-SHIPPED = ("w8", "w8a8", "mixed")
+SHIPPED = ("fp16", "w8", "w8a8", "mixed", "w4", "palette6")
 RESERVED = ("fp32",)  # the variant that every recipe starts from
 
 
@@ -127,6 +127,16 @@ class Recipe(_Strict):
             },
             sort_keys=True,
         )
+
+    def to_toml(self) -> str:
+        """Return the recipe as a TOML file, without what has its default."""
+        data = self.model_dump(mode="json", exclude_defaults=True)
+        rules = data.pop("rules", [])
+        lines = [f"{key} = {json.dumps(value)}" for key, value in data.items()]
+        for rule in rules:
+            lines += ["", "[[rules]]"]
+            lines += [f"{key} = {json.dumps(value)}" for key, value in rule.items()]
+        return "\n".join(lines) + "\n"
 
 
 def read_recipe(source: str | Path) -> Recipe:

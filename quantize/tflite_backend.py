@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pocketportrait.contract import GraphSpec
 from pocketportrait.errors import ConverterError
 from pocketportrait.export.converter import converter
 from pocketportrait.export.to_tflite import SIGNATURE, halve_tflite, write_checked
 from pocketportrait.quantize.calibration import Feed
-from pocketportrait.quantize.plan import GraphPlan
+from pocketportrait.quantize.plan import INPUT, RESULT, GraphPlan, Range
 from pocketportrait.quantize.tflite_graph import (
     TfliteOperation,
+    TfliteTensor,
     layer_of_operation,
     read_tflite,
 )
@@ -57,6 +60,7 @@ def quantize_tflite(
                 ranges = work.calibrate(
                     {SIGNATURE: [_nhwc(feed, spec) for feed in feeds]}, num_threads=1
                 )
+                _take_ranges(ranges, operations, names, plan)
             content = bytes(work.quantize(ranges, enable_progress_report=False).quantized_model)
         else:
             content = source.read_bytes()
@@ -96,7 +100,8 @@ def _configure(
         if scheme == "w8a8":
             work.add_static_config(scope, kind, BITS, BITS, granularity)
         else:
-            work.add_weight_only_config(scope, kind, BITS, granularity)
+            bits = setting.weight_bits if setting else BITS
+            work.add_weight_only_config(scope, kind, bits, granularity)
         told += 1
     return told
 
@@ -118,6 +123,39 @@ def _integer_operations(
             integer.add(number)
             from_integer.update(tensor.index for tensor in operation.outputs)
     return integer
+
+
+def _take_ranges(
+    ranges: dict[str, Any],
+    operations: tuple[TfliteOperation, ...],
+    names: dict[int, str],
+    plan: GraphPlan,
+) -> None:
+    """Put learnt ranges in the place of measured ones; of a tensor's several ranges the widest holds."""
+    found: dict[str, list[Range]] = {}
+    for number, layer in names.items():
+        operation = operations[number]
+        tensors = [(INPUT, operation.inputs[0]), (RESULT, operation.outputs[0])]
+        tensors += [(RESULT, tensor) for tensor in _activated(operation, operations)]
+        for side, tensor in tensors:
+            learnt = plan.range_of(layer, side)
+            if learnt is not None and tensor.name in ranges:
+                found.setdefault(tensor.name, []).append(learnt)
+    for name, pairs in found.items():
+        measured = ranges[name]
+        bounds = {"min": min(low for low, _ in pairs), "max": max(high for _, high in pairs)}
+        for key, bound in bounds.items():
+            measured[key] = np.full_like(measured[key], bound)
+
+
+def _activated(
+    operation: TfliteOperation, operations: tuple[TfliteOperation, ...]
+) -> tuple[TfliteTensor, ...]:
+    """Return what an activation of its own makes of a layer's result, if one follows."""
+    result = operation.outputs[0].index
+    return tuple(
+        o.outputs[0] for o in operations if o.kind == "RELU" and o.inputs[0].index == result
+    )
 
 
 def _scope(operation: TfliteOperation) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,3 +180,69 @@ def test_unsigned_scales_hold_zero_exactly() -> None:
     scale, zero = unsigned_scale(-1.0, 3.0)
     assert (scale, zero) == (4 / 255, 64)
     assert unsigned_scale(0.0, 0.0) == (1.0, 0)
+
+
+def test_four_bits_are_four_bits_in_both_formats(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """And each runtime computes from them what the rounded weights say."""
+    rules = (Rule(graph="motion", layers=r"body\.[1-3]\..*", scheme="w4"),)
+    recipe = Recipe(name="four", scheme="fp32", rules=rules)
+    result = quantize_bundle(tiny_bundle.root, recipe, tmp_path / "out", formats=("onnx", "tflite"))
+    with result.bundle as bundle:
+        assert result.differences == ()
+        bits = bundle.variant("onnx", "four").quantization["read_back"]["motion"]["weight_bits"]
+        assert (bits["body.1.0"], bits["body.0.0"]) == (4, 32)
+        found = {one.variant: one for one in compare([bundle.root], formats=("onnx", "tflite"))}
+        assert 20 < found["onnx/four"].quality_db < 80
+        assert found["onnx/four"].quality_db == pytest.approx(
+            found["tflite/four"].quality_db, abs=0.5
+        )
+
+
+@pytest.mark.parametrize("format", ["onnx", "tflite"])
+def test_a_full_disk_is_told_and_nothing_is_left(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    """While a file is written, and while the bundle is put together."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(InputError, match="No space left on device"):
+            quantize_bundle(tiny_bundle.root, weights_w8(), out, formats=(format,))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", full)
+        with pytest.raises(InputError, match="No space left on device"):
+            quantize_bundle(tiny_bundle.root, weights_w8(), out, formats=(format,))
+    assert not out.exists()
+    visible = [path.name for path in tmp_path.iterdir() if not path.name.startswith(".out.w8-")]
+    assert visible == []  # what is finished waits for the next run
+    quantize_bundle(tiny_bundle.root, weights_w8(), out, formats=(format,)).bundle.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(("level", "words"), [(127, "everywhere"), (None, "clips of the train")])
+def test_spoilt_and_scored_clips_are_refused_by_the_whole_run(
+    tiny_bundle: Bundle, tmp_path: Path, level: int | None, words: str
+) -> None:
+    """A clip of one colour, and one whose hash is listed as scored."""
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    with VideoWriter(folder / "a.mp4", (64, 64), threads=1) as writer:
+        for shift in range(3):
+            noise = np.random.default_rng(shift).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+            writer.write(np.full((64, 64, 3), level, np.uint8) if level else noise)
+    split = "train" if level else "val"
+    listed = {"clips": [{"sha256": sha256_of(folder / "a.mp4"), "split": split}]}
+    (tmp_path / "manifest.json").write_text(json.dumps(listed))
+    with pytest.raises(InputError, match=words):
+        quantize_bundle(
+            tiny_bundle.root,
+            static_w8a8(),
+            tmp_path / "out",
+            formats=("onnx",),
+            calibration=tmp_path,
+        )
+    assert not (tmp_path / "out").exists()

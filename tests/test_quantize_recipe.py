@@ -19,6 +19,7 @@ from pocketportrait.quantize.recipe import (
     parse_recipe,
     read_recipe,
     recipe_schema,
+    shipped_recipe,
     static_w8a8,
     weights_w8,
 )
@@ -59,7 +60,8 @@ def test_toml_and_json_are_the_same_recipe(tmp_path: Path) -> None:
 
 
 def test_constants_are_the_shipped_files() -> None:
-    assert [r().name for r in (weights_w8, static_w8a8, mixed)] == list(SHIPPED)
+    assert [r().name for r in (weights_w8, static_w8a8, mixed)] == ["w8", "w8a8", "mixed"]
+    assert [shipped_recipe(name).name for name in SHIPPED] == list(SHIPPED)
 
 
 def test_the_published_schema_is_the_models() -> None:
@@ -71,6 +73,21 @@ def test_shipped_recipes_follow_the_published_schema() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     for name in SHIPPED:
         jsonschema.validate(json.loads(read_recipe(name).to_json()), recipe_schema())
+
+
+@pytest.mark.parametrize("format", ["onnx", "tflite", "coreml"])
+def test_every_format_can_be_some_of_the_shipped_recipes(format: str) -> None:
+    """And says of the others what is the nearest."""
+    possible, refused = [], []
+    for name in SHIPPED:
+        try:
+            make_plan(shipped_recipe(name), LAYERS, (format,))
+            possible.append(name)
+        except InputError as error:
+            refused.append(str(error))
+    assert all("the nearest is" in message for message in refused)
+    rest = {"onnx": ["fp16", "w4"], "tflite": ["fp16", "w4"], "coreml": ["palette6"]}[format]
+    assert set(possible) == {"w8", "w8a8", "mixed", *rest}
 
 
 @pytest.mark.parametrize("recipe", [static_w8a8(), mixed(), weights_w8()], ids=str)
@@ -109,7 +126,7 @@ def test_all_that_cannot_be_is_told_at_once_with_the_nearest() -> None:
     text = str(caught.value)
     for words in (
         "rule 2",
-        "onnx cannot be w4",
+        "onnx cannot be w8a16",
         "the nearest is palette6",
         "tflite cannot be w8a16",
         "asymmetric",
@@ -140,7 +157,7 @@ def test_bad_recipes_are_refused_with_the_place(text: str, words: str) -> None:
 
 
 def test_an_unknown_recipe_names_the_shipped_ones() -> None:
-    with pytest.raises(InputError, match="w8, w8a8, mixed"):
+    with pytest.raises(InputError, match="w8, w8a8, mixed, w4"):
         read_recipe("w8a9")
 
 
