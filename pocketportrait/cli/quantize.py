@@ -17,7 +17,10 @@ from pocketportrait.errors import ExitCode
 def quantize(
     bundle: Annotated[Path, typer.Argument(help="A bundle with fp32 variants.")],
     recipe: Annotated[
-        str, typer.Option("--recipe", "-r", help="w8, w8a8, mixed, or a .toml or .json file.")
+        str,
+        typer.Option(
+            "--recipe", "-r", help="A shipped one (fp16, w8, w8a8, mixed, w4, palette6), or a file."
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The bundle with one more variant; may be BUNDLE.")
@@ -30,6 +33,10 @@ def quantize(
         Path | None,
         typer.Option(help="A listing of clips with their split; looked for near the clips."),
     ] = None,
+    ranges: Annotated[
+        Path | None,
+        typer.Option(help="Learnt ranges, in place of measured ones where it has them."),
+    ] = None,
     format: Annotated[
         list[str] | None, typer.Option("--format", "-f", help="Only this format; may be repeated.")
     ] = None,
@@ -38,6 +45,7 @@ def quantize(
     with needs("quantize"):
         # the tools take seconds to import; `--help` must not pay for them
         from pocketportrait.quantize.laboratory import quantize_bundle
+        from pocketportrait.quantize.ranges import read_ranges
         from pocketportrait.quantize.recipe import read_recipe
     wanted = read_recipe(recipe)
     typer.echo(str(wanted))
@@ -49,6 +57,7 @@ def quantize(
             formats=format,
             calibration=calibration,
             listing=scored,
+            learnt=read_ranges(ranges) if ranges else None,
             progress=tell,
         )
     with result.bundle:
