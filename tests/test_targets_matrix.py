@@ -129,23 +129,14 @@ def test_a_cost_that_was_not_counted_leaves_the_parity_passed(report: VerifyRepo
 
 def test_the_table_states_each_gate_and_says_what_is_emulated(report: VerifyReport) -> None:
     out = io.StringIO()
-    print_report(report, Console(file=out, width=120), matrix=True)
+    print_report(report, Console(file=out, width=132), matrix=True)
     lines = out.getvalue().splitlines()
     (here,) = (line for line in lines if HERE in line)
-    assert here.split() == [
-        "onnx/fp32",
-        HERE,
-        "render",
-        "code",
-        "5e-06",
-        "90.0",
-        "<=",
-        "1e-05",
-        "PASS",
-    ]
+    shown = "onnx/fp32 local:onnxruntime PASS render code 5e-06 90.0 <= 1e-05"
+    assert here.split() == shown.split()
     (arm,) = (line for line in lines if ARM in line)
     assert f"{ARM} (emulated)" in arm
-    assert "12.3" in arm
+    assert arm.rstrip().endswith("12.3")
     skipped = [line for line in lines if line.startswith("SKIP")]
     assert len(skipped) == 1  # three graphs, one reason
     assert f"on {AWAY}: ssh:pi: is not reachable" in skipped[0]

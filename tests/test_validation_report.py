@@ -79,7 +79,7 @@ def test_json_follows_the_published_schema_with_null_for_infinity(tmp_path: Path
     data = json.loads((tmp_path / "r.json").read_text())
     published = json.loads((ROOT / "docs" / "schemas" / "verify-2.json").read_text())
     jsonschema.validate(data, published)
-    assert data["schema_version"] == 1
+    assert data["schema_version"] == 2
     assert [(c["status"], c["psnr_db"], c["max_abs"]) for c in data["checks"]] == [
         ("PASS", None, 0.0),
         ("FAIL", None, None),

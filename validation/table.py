@@ -12,7 +12,7 @@ from pocketportrait.validation.checks import Check, Status, VerifyReport
 from pocketportrait.validation.matrix import MatrixRow, matrix_rows
 
 LEAST_COLUMNS = 100  # of a log, which has no width of its own
-MATRIX_COLUMNS = 120
+MATRIX_COLUMNS = 132
 STYLES = {
     Status.PASS: "green",
     Status.WARN: "yellow",
@@ -65,11 +65,11 @@ def _standard_output(columns: int) -> Console:
 def _matrix_table(report: VerifyReport) -> Table:
     title = f"{report.bundle}: variants by targets, the output nearest to its gate"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("variant", "target", "output"):
-        table.add_column(name, no_wrap=True)
+    for name in ("variant", "target", ""):
+        table.add_column(name, no_wrap=True, min_width=len(Status.PASS))
+    table.add_column("output", no_wrap=True)
     for name in ("max abs", "PSNR dB", "gate", "M instr. a pass"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
     before = ""
     for row in matrix_rows(report):
         if before and row.variant != before:
@@ -84,10 +84,10 @@ def _matrix_cells(row: MatrixRow) -> tuple[str, ...]:
     costs = " / ".join(f"{cost / 1e6:.1f}" for cost in row.costs.values())
     status = f"[{STYLES[row.status]}]{row.status}[/]"
     if row.tightest is None:
-        return target, "", "", "", "", costs, status
+        return target, status, "", "", "", "", costs
     one = row.tightest
     figures = (figure(one.max_abs, ".2g"), figure(one.psnr_db, ".1f"), gate(one))
-    return target, f"{one.graph} {one.tensor}", *figures, costs, status
+    return target, status, f"{one.graph} {one.tensor}", *figures, costs
 
 
 def _parity_table(report: VerifyReport) -> Table:
