@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pocketportrait.bundle import Bundle
-from pocketportrait.errors import ExitCode, MissingToolError
+from pocketportrait.errors import ExitCode
 from pocketportrait.runtime.targets.protocol import TargetError
 from pocketportrait.runtime.targets.ssh import SshTarget
 from pocketportrait.validation.checks import Status
@@ -105,10 +105,16 @@ def test_a_host_that_does_not_answer_is_skipped_and_strict_says_so(
     assert report.exit_code(strict=True) is ExitCode.MISSING_TOOL
 
 
-def test_an_interpreter_that_is_not_there_is_named(config: Path) -> None:
-    target = SshTarget("device", config=config, python="no such python; touch /tmp/x")
-    with pytest.raises(MissingToolError, match=r"want no such python.* got: .*not found"):
-        raise MissingToolError(str(target.probe().reason))
+def test_a_program_is_quoted_and_one_that_is_not_there_is_named(
+    config: Path, tmp_path: Path
+) -> None:
+    marker = tmp_path / "marker"
+    python = f"no such python; touch {marker}"
+    reason = SshTarget("device", config=config, python=python).probe().reason
+    assert reason is not None
+    assert reason.startswith(f"ssh:device: want {python} with numpy")
+    assert "No such file" in reason or "not found" in reason
+    assert not marker.exists()
 
 
 def test_a_host_that_vanishes_in_the_middle_fails_and_never_passes(

@@ -16,8 +16,8 @@ from pocketportrait.bundle import Bundle, BundleWriter
 from pocketportrait.cli import main
 from pocketportrait.contract import image_spec
 from pocketportrait.errors import ExitCode, InputError, MissingToolError
-from pocketportrait.runtime.runner import open_runner
-from pocketportrait.validation import verify as verify_module
+from pocketportrait.runtime.runner import open_file
+from pocketportrait.runtime.targets import local
 from pocketportrait.validation.checks import Status
 from pocketportrait.validation.latency import measure_variant
 from pocketportrait.validation.samples import golden_samples, random_picture
@@ -52,12 +52,12 @@ def test_only_what_was_asked_for_is_run(tiny_bundle: Bundle) -> None:
 def test_a_format_without_a_runner_is_skipped_and_strict_says_so(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_litert(bundle: Bundle, format: str, *rest: Any, **options: Any) -> Any:
+    def without_litert(path: Path, format: str, **options: Any) -> Any:
         if format == "tflite":
             raise MissingToolError.for_extra("ai-edge-litert", "litert")
-        return open_runner(bundle, format, *rest, **options)
+        return open_file(path, format, **options)
 
-    monkeypatch.setattr(verify_module, "open_runner", without_litert)
+    monkeypatch.setattr(local, "open_file", without_litert)
     report = verify(tiny_bundle, formats=["onnx", "tflite"], precisions=["fp32"])
     skipped = report.of(Status.SKIP)
     assert [(c.variant, c.graph) for c in skipped] == [
@@ -74,10 +74,21 @@ def test_an_engine_that_crashes_is_a_failed_check(
     def crashing(*_: Any, **__: Any) -> Any:
         raise RuntimeError("segment 7\nis broken")
 
-    monkeypatch.setattr(verify_module, "open_runner", crashing)
+    monkeypatch.setattr(local, "open_file", crashing)
     report = verify(tiny_bundle, formats=["onnx"], precisions=["fp32"])
     assert {c.message for c in report.of(Status.FAIL)} == {"RuntimeError: segment 7"}
     assert report.exit_code() is ExitCode.GATE_FAILED
+
+
+def test_a_variant_that_no_target_runs_is_skipped_and_never_passes(tiny_bundle: Bundle) -> None:
+    targets = [local.local_target("onnxruntime")]
+    report = verify(tiny_bundle, precisions=["fp32"], formats=["onnx", "tflite"], targets=targets)
+    (skipped,) = report.of(Status.SKIP)
+    assert (skipped.variant, skipped.target) == ("tflite/fp32", "")
+    assert "no target here runs tflite" in skipped.message
+    assert {c.target for c in report.checks if c.variant == "onnx/fp32"} == {"local:onnxruntime"}
+    assert [t.device is not None for t in report.targets] == [True]
+    assert report.exit_code(strict=True) is ExitCode.MISSING_TOOL
 
 
 def changed(bundle: Bundle, out: Path, change: Callable[[Path], None], **facts: Any) -> Path:
