@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := export,train,prepare,teachers,quantize,dev
+EXTRAS := export,train,prepare,teachers,quantize,provenance,dev
 OUT ?= out
 WORKERS ?= auto
 TORCH := $(shell grep '^torch==' constraints.txt)

@@ -15,15 +15,20 @@ from pathlib import Path
 import numpy as np
 
 from pocketportrait.bundle import Bundle
+from pocketportrait.bundle.manifest import MANIFEST
 from pocketportrait.contract import Array
-from pocketportrait.errors import InputError
+from pocketportrait.errors import InputError, MissingToolError
+from pocketportrait.media.credentials import Origin, can_sign, sha256_of, write_credentials
 from pocketportrait.media.crop import SquareCrop, cut, ready_crop
 from pocketportrait.media.detector import CenterFaceDetector, FaceDetector
 from pocketportrait.media.driving import find_crop
 from pocketportrait.media.framing import FoundCrop, find_photo_crop
+from pocketportrait.media.label import draw_label
 from pocketportrait.media.paste import paste
 from pocketportrait.media.photo import limit_side, read_photo
 from pocketportrait.media.samples import sample_drivers, sample_photos
+from pocketportrait.media.signing import Identity, local_identity
+from pocketportrait.media.source_type import write_source_type
 from pocketportrait.media.video import VideoReader, VideoWriter
 from pocketportrait.media.video_writer import LONGEST_SIDE_PX
 from pocketportrait.runtime.animation_report import AnimationReport, CropFacts, GraphTiming
@@ -51,6 +56,10 @@ class AnimationOptions:
     lossless: bool = False
     threads: int | None = None
     runner: str | None = None
+    label: bool = False  # "AI-generated" in a corner of every frame
+    credentials: bool = False  # say in the file how it was made, signed
+    identity: Identity | None = None  # who signs; None: this machine's own, made at first use
+    consent: str | None = None  # who agreed that the photo is animated; kept in the credentials
 
 
 def default_bundle() -> Path:
@@ -98,10 +107,14 @@ def animate(
     start = time.perf_counter()
     with ExitStack() as stack:
         job = _Job(photo, driving, out, options, detector)
-        session = stack.enter_context(_open_session(stack, options))
+        bundle = stack.enter_context(Bundle.open(options.bundle or default_bundle()))
+        session = stack.enter_context(_open_session(bundle, options))
+        made_by = _origin(job, bundle, session.variant) if options.credentials else None
         # entered before faces are searched, so that an unwritable place fails at once
         writer = stack.enter_context(job.writer(session.side))
         frames = _run(job, session, writer, progress)
+    if made_by is not None:
+        job.sign(made_by)
     return job.report(session, frames, time.perf_counter() - start, writer.note)
 
 
@@ -134,6 +147,19 @@ class _Job:
         height, width = self.photo.shape[:2]
         size = (width, height) if self.options.full_frame else (side, side)
         return self.reader.writer(self.out, size, lossless=self.options.lossless)
+
+    def sign(self, origin: Origin) -> None:
+        """Say in the finished file how it was made, as far as its format can."""
+        write_source_type(self.out)
+        if not can_sign(self.out):
+            self.warnings.append(
+                f"{self.out}: {self.out.suffix} holds no Content Credentials; choose .mp4"
+            )
+            return
+        try:
+            write_credentials(self.out, origin, self.options.identity or local_identity())
+        except MissingToolError as error:
+            self.warnings.append(f"{self.out}: has no Content Credentials: {error}")
 
     def find_crops(self) -> tuple[SquareCrop, SquareCrop]:
         """Return the crops of the photo and of the driving video."""
@@ -195,8 +221,19 @@ class _Job:
         return FoundCrop(ready_crop(size), 0, notes)
 
 
-def _open_session(stack: ExitStack, options: AnimationOptions) -> Session:
-    bundle = stack.enter_context(Bundle.open(options.bundle or default_bundle()))
+def _origin(job: _Job, bundle: Bundle, variant: str) -> Origin:
+    return Origin(
+        bundle_sha256=sha256_of(bundle.root / MANIFEST),
+        bundle_id=bundle.manifest.model.get("bundle_id"),
+        variant=variant,
+        photo_sha256=sha256_of(job.photo_path),
+        driving_sha256=sha256_of(job.reader.path),
+        consent=job.options.consent,
+        visible_label=job.options.label,
+    )
+
+
+def _open_session(bundle: Bundle, options: AnimationOptions) -> Session:
     precision = options.precision
     if precision is None:
         held = list(bundle.manifest.variants.get(options.format, {}))
@@ -222,7 +259,7 @@ def _run(job: _Job, session: Session, writer: VideoWriter, progress: Progress) -
     for frame in job.reader.frames():
         picture = session.step(cut(frame.rgb, driving_crop, session.side))
         whole = paste(job.photo, photo_crop, picture) if job.options.full_frame else picture
-        writer.write(whole, frame.pts)
+        writer.write(draw_label(whole) if job.options.label else whole, frame.pts)
         done += 1
         progress(done, total)
     return done

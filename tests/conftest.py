@@ -145,6 +145,14 @@ def refusal(
     return refuse
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Files that commands sign are not signed with the user's own certificate."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETPORTRAIT_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_student() -> "Student":
     from pocketportrait.models.dims import tiny

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import enum
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pocketportrait.cli.app import app
 from pocketportrait.cli.progress import counted
+from pocketportrait.errors import InputError
+
+if TYPE_CHECKING:
+    from pocketportrait.media.signing import Identity
 
 
 class MotionKind(enum.StrEnum):
@@ -45,6 +50,17 @@ RunnerName = Annotated[
     str | None, typer.Option(help="Run with this runner, such as tflite-runtime.")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads; the engine chooses by default.")]
+Consent = Annotated[
+    str | None,
+    typer.Option(help="Who agreed that this photo is animated; asked once where it is not given."),
+]
+Label = Annotated[
+    bool, typer.Option("--label/--no-label", help='"AI-generated" in a corner of every frame.')
+]
+Certificate = Annotated[
+    Path | None, typer.Option(help="Sign with this certificate chain (PEM, P-256, leaf first).")
+]
+CertificateKey = Annotated[Path | None, typer.Option(help="The certificate's key (PEM).")]
 JsonPath = Annotated[Path | None, typer.Option("--json", help="Write what was done as JSON here.")]
 
 
@@ -62,6 +78,10 @@ def animate(
     lossless: Lossless = False,
     runner: RunnerName = None,
     threads: Threads = None,
+    consent: Consent = None,
+    label: Label = False,
+    certificate: Certificate = None,
+    certificate_key: CertificateKey = None,
     json: JsonPath = None,
 ) -> None:
     """Let a photo perform a driving video, through the exported files of a bundle."""
@@ -79,6 +99,10 @@ def animate(
         lossless=lossless,
         threads=threads,
         runner=runner,
+        label=label,
+        credentials=True,
+        identity=_identity(certificate, certificate_key),
+        consent=_consent(photo, consent),
     )
     with counted("animate") as tell:
         report = animate_files(photo, driving, out, options, progress=tell)
@@ -91,3 +115,38 @@ def animate(
     typer.echo(f"video: {out}")
     if json:
         report.to_json(json)
+
+
+def _identity(certificate: Path | None, key: Path | None) -> Identity | None:
+    from pocketportrait.media.signing import Identity
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise InputError("want --certificate and --certificate-key together, got one of them")
+    return Identity.of_files(certificate, key)
+
+
+def _consent(photo: Path | None, given: str | None) -> str | None:
+    """Return the consent to animate a photo: given, recorded, or asked for at a terminal."""
+    from pocketportrait.media import consent
+    from pocketportrait.media.samples import sample_photos
+
+    path = photo or sample_photos()[0]
+    recorded = consent.recorded_consent(path)
+    if given is None and recorded is not None:
+        return recorded
+    if given is None:
+        if not sys.stdin.isatty():
+            raise InputError(
+                f'{path}: want the consent of who is shown, got none; give --consent "who, to what"'
+            )
+        given = typer.prompt(
+            f"{path}: who agreed that this photo is animated? (kept beside it and in the video)"
+        )
+    said = consent.checked_consent(given)
+    try:
+        consent.record_consent(path, said)
+    except InputError as error:
+        typer.echo(f"warning: consent is kept in the video alone: {error}", err=True)
+    return said

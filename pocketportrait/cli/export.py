@@ -37,13 +37,20 @@ def export(
     ] = None,
     io: Annotated[CoremlIo, typer.Option(help="Pictures of Core ML files.")] = CoremlIo.TENSOR,
     golden: Annotated[int, typer.Option(min=1, help="Golden samples a graph.")] = 3,
+    mark_key: Annotated[
+        Path | None,
+        typer.Option(help="Mark pictures with a private key (a file), not the public one."),
+    ] = None,
     model_card: Annotated[
         Path | None, typer.Option(help="MODEL_CARD.md of the bundle; the shipped one's by default.")
     ] = None,
 ) -> None:
     """Export a student to ONNX, TFLite and Core ML, as one bundle that can be verified."""
+    from pocketportrait.mark.key import read_key
+
     with needs("export"):
         # torch and the converters take seconds to import; `--help` must not pay for them
+        from pocketportrait.export.marked import DEFAULT_MARK, Mark
         from pocketportrait.export.shipped import export_weights
     with needs("export"), stages("export") as tell:
         bundle = export_weights(
@@ -53,6 +60,7 @@ def export(
             precisions=precision,
             coreml_io=io.value,
             num_golden=golden,
+            mark=Mark(read_key(mark_key)) if mark_key else DEFAULT_MARK,
             model_card=model_card,
             progress=tell,
         )

@@ -35,7 +35,7 @@ def mark_picture(picture: Array, field: Array) -> Array:
     activity = _enlarged(_pooled(np.abs(values - near), SMOOTH_PX), SMOOTH_PX)
     strength = np.minimum(FLAT_LEVELS + GAIN * activity, MOST_LEVELS)
     marked = values + field[..., None] * strength
-    return np.clip(np.rint(marked), 0, LEVELS).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(marked), 0, LEVELS), np.uint8)
 
 
 def _pooled(values: Array, size: int) -> Array:
@@ -53,4 +53,4 @@ def _bilinear(count: int, times: int) -> Array:
     """Return [count * times, count]: how each fine sample mixes two coarse ones; centres align."""
     at = np.clip((np.arange(count * times) + 0.5) / times - 0.5, 0, count - 1)
     distance = np.abs(at[:, None] - np.arange(count)[None, :])
-    return np.maximum(0, 1 - distance).astype(np.float32)
+    return np.asarray(np.maximum(0, 1 - distance), np.float32)
