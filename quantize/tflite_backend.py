@@ -139,8 +139,10 @@ def _take_ranges(
         tensors += [(RESULT, tensor) for tensor in _activated(operation, operations)]
         for side, tensor in tensors:
             learnt = plan.range_of(layer, side)
-            if learnt is not None and tensor.name in ranges:
+            if learnt is not None:
                 found.setdefault(tensor.name, []).append(learnt)
+    if unknown := sorted(found.keys() - ranges.keys()):
+        raise ConverterError(f"{plan.graph}: want ranges of {unknown}, the tool measured none")
     for name, pairs in found.items():
         measured = ranges[name]
         bounds = {"min": min(low for low, _ in pairs), "max": max(high for _, high in pairs)}

@@ -23,7 +23,7 @@ from pocketportrait.quantize.calibration import CalibrationFrame, CalibrationSet
 from pocketportrait.quantize.comparison import Compared, compare
 from pocketportrait.quantize.laboratory import Quantized, quantize_bundle
 from pocketportrait.quantize.layers import read_layers
-from pocketportrait.quantize.onnx_backend import unsigned_scale
+from pocketportrait.quantize.onnx_ranges import unsigned_scale
 from pocketportrait.quantize.plan import GraphPlan, Setting, make_plan
 from pocketportrait.quantize.read_back import differences, read_back
 from pocketportrait.quantize.recipe import Recipe, Rule, static_w8a8, weights_w8

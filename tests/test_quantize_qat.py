@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from pocketportrait.bundle import Bundle
+from pocketportrait.cli import main
 from pocketportrait.distill.plan import Phase
 from pocketportrait.distill.stage import Stage
 from pocketportrait.errors import InputError
@@ -25,7 +26,7 @@ from pocketportrait.models.student import Student
 from pocketportrait.models.weights import load_student, save_student
 from pocketportrait.quantize.fake import OBSERVED, FakeRange, attach, fake_weight, fold_norms
 from pocketportrait.quantize.onnx_backend import quantize_onnx
-from pocketportrait.quantize.plan import Setting
+from pocketportrait.quantize.plan import GraphPlan, Setting
 from pocketportrait.quantize.qat import QatObjective, QatOptions, Rounding, fine_tune
 from pocketportrait.quantize.ranges import LearntRanges, ranges_schema, read_ranges
 from pocketportrait.quantize.recipe import Recipe, shipped_recipe, static_w8a8
@@ -33,6 +34,7 @@ from pocketportrait.quantize.sites import Site
 from pocketportrait.quantize.tflite_backend import quantize_tflite
 from pocketportrait.quantize.tflite_graph import layer_of_operation, read_tflite
 from pocketportrait.quantize.weights import quantize_weight
+from pocketportrait.runtime.runner import open_file
 from pocketportrait.validation.parity import Parity
 
 ROOT = Path(__file__).parents[1]
@@ -118,6 +120,19 @@ def rounded(student: Student, rounding: Rounding, graph: str) -> tuple[nn.Module
     return network, ranges.eval()
 
 
+def looked_at(student: Student, rounding: Rounding) -> tuple[nn.Module, GraphPlan]:
+    """Return a motion encoder that rounds, and the plan with the ranges that it found."""
+    network, ranges = rounded(student, rounding, "motion")
+    pairs = {}
+    for layer, where in rounding.sites["motion"].items():
+        for side, site in (("input", where.input), ("result", where.result)):
+            one = ranges[site.name.replace(".", "/")]
+            assert isinstance(one, FakeRange)
+            pairs[f"{layer}:{side}"] = one.pair()
+    learnt = LearntRanges(recipe="r", steps=0, ranges={"motion": pairs})
+    return network, learnt.of(rounding.plans)["motion"]
+
+
 def test_folded_norms_leave_the_function(tiny_student: Student) -> None:
     copy = Student(tiny()).eval()
     copy.load_state_dict(tiny_student.state_dict())
@@ -172,15 +187,7 @@ def test_a_file_with_learnt_ranges_computes_what_training_saw(
 
     recipe = MOTION.model_copy(update={"between": "float"})
     rounding = Rounding.of(tiny_bundle, recipe)
-    network, ranges = rounded(tiny_student, rounding, "motion")
-    pairs = {}
-    for layer, where in rounding.sites["motion"].items():
-        for side, site in (("input", where.input), ("result", where.result)):
-            one = ranges[site.name.replace(".", "/")]
-            assert isinstance(one, FakeRange)
-            pairs[f"{layer}:{side}"] = one.pair()
-    learnt = LearntRanges(recipe=str(recipe), steps=0, ranges={"motion": pairs})
-    plan = learnt.of(rounding.plans)["motion"]
+    network, plan = looked_at(tiny_student, rounding)
     source = tiny_bundle.file("onnx/fp32/motion.onnx")
     spec = tiny_bundle.graph_spec("motion")
     narrow = [{"frame": frames(1).numpy() * 0.1}]  # measured ranges would be far too small
@@ -210,6 +217,22 @@ def test_tflite_takes_learnt_ranges(tiny_bundle: Bundle, tmp_path: Path) -> None
     name = floats[number].outputs[0].name
     made = next(o.outputs[0] for o in read_tflite(path) if o.outputs[0].name.startswith(name))
     assert made.scale[0] == pytest.approx(5.1 / 255, rel=1e-3)
+
+
+def test_litert_computes_nearly_what_training_saw(
+    tiny_student: Student, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    """Its integer kernels round a little otherwise; with ranges of its own it would be far off."""
+    rounding = Rounding.of(tiny_bundle, MOTION.model_copy(update={"between": "float"}))
+    network, plan = looked_at(tiny_student, rounding)
+    source, path = tiny_bundle.file("tflite/fp32/motion.tflite"), tmp_path / "motion.tflite"
+    narrow = [{"frame": frames(1).numpy() * 0.1}]  # measured ranges would be far too small
+    quantize_tflite(source, tiny_bundle.graph_spec("motion"), plan, narrow, path)
+    with open_file(path, "tflite", threads=1) as runner:
+        got = runner.infer({"frame": frames(1).numpy().transpose(0, 2, 3, 1).copy()})["code"]
+    with torch.no_grad():
+        want, whole = network(frames(1)).numpy(), tiny_student.motion(frames(1)).numpy()
+    assert np.abs(got - want).max() < np.abs(whole - want).max()
 
 
 def test_fine_tuning_goes_on_where_it_stood(
@@ -305,3 +328,48 @@ def test_learnt_scales_stand_in_the_file(tiny_bundle: Bundle, tmp_path: Path) ->
     scales = {t.name: numpy_helper.to_array(t) for t in graph.initializer if "scale" in t.name}
     used = {n.input[1] for n in graph.node if n.op_type == "QuantizeLinear"}
     assert any(scales[name] == pytest.approx(5.1 / 255) for name in used)
+
+
+def test_quantize_takes_what_the_command_learnt(
+    options: QatOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phase = {"kind": "motion", "side": SIDE, "batch": 2, "steps": 1, "rate": 1e-5}
+    (tmp_path / "plan.json").write_text(json.dumps([phase]))
+    (tmp_path / "motion8.json").write_text(MOTION.to_json())
+    recipe, out = ["-r", str(tmp_path / "motion8.json")], tmp_path / "learnt"
+    arguments = ["qat", str(options.bundle), *recipe, "--data", str(options.data), "-o", str(out)]
+    arguments += ["--start", str(options.start), "--cache", str(options.cache), "--preset", "tiny"]
+    assert main([*arguments, "--plan", str(tmp_path / "plan.json"), "--threads", "1"]) == 0
+    assert f"ranges: {out / 'ranges.json'}" in capsys.readouterr().out
+    arguments = ["quantize", str(options.bundle), *recipe, "-o", str(tmp_path / "bundle")]
+    arguments += ["-f", "onnx", "--ranges", str(out / "ranges.json")]
+    assert main([*arguments, "--calibration", str(options.data)]) == 0
+    learnt = read_ranges(out / "ranges.json")
+    with Bundle.open(tmp_path / "bundle") as bundle:
+        kept = bundle.variant("onnx", "motion8").quantization["learnt_ranges"]
+    assert kept == {
+        "digest": learnt.digest,
+        "tensors": {"motion": len(learnt.ranges["motion"])},
+    }
+
+
+@pytest.mark.slow
+def test_core_ml_takes_learnt_ranges(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    from coremltools.converters.mil.frontend.milproto.load import load
+
+    from pocketportrait.quantize.coreml_backend import quantize_coreml
+    from pocketportrait.runtime.coreml_package import open_package
+
+    rounding = Rounding.of(tiny_bundle, MOTION)
+    learnt = LearntRanges(recipe="r", steps=1, ranges={"motion": {"body.1.0:result": (0.0, 5.1)}})
+    plan = learnt.of(rounding.plans)["motion"]
+    source = tiny_bundle.file("coreml/fp32/motion.mlpackage")
+    path = tmp_path / "motion.mlpackage"
+    feeds = [{"frame": frames(1).numpy()}]
+    quantize_coreml(source, tiny_bundle.graph_spec("motion"), plan, feeds, path)
+    model = open_package(path)
+    spec = model.get_spec()
+    program = load(spec, spec.specificationVersion, file_weights_dir=model.weights_dir)
+    operations = program.functions["main"].operations
+    scales = [o.inputs["scale"].val for o in operations if o.op_type == "quantize"]
+    assert any(np.allclose(scale, 5.1 / 255, rtol=1e-3) for scale in scales)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -203,6 +204,25 @@ def test_a_sweep_of_the_tiny_student_writes_all_it_promises(
     picked = tomllib.loads((out / "picked.toml").read_text())
     sizes = {t["recipe"]["name"]: t["figures"]["bytes"] for t in record["trials"]}
     assert sizes[picked["name"]] == min(sizes.values())
+
+
+def test_a_terminal_shows_the_front_while_the_search_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from pocketportrait.cli.sweep import _fronts
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with _fronts(3) as tell:
+        tell(front_of(tried(0, 41.5, 100)), 2)
+    assert "2/3" in shown.getvalue()
+    assert "41.5" in shown.getvalue()
 
 
 def test_what_a_format_cannot_do_is_told_before_any_trial(

@@ -21,32 +21,39 @@ from pocketportrait.cli.training import (
     Minutes,
     Monitor,
     MonitorLabels,
-    Out,
     Plan,
     Preset,
     Seed,
     Threads,
 )
 
+BundlePath = Annotated[Path, typer.Argument(help="Exported from the weights to begin with.")]
+Start = Annotated[
+    Path | None, typer.Option(help="Weights to begin with; the shipped ones by default.")
+]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", "-r", help="What is rounded: a name, .toml or .json file.")
+]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", help="Where checkpoint, weights, ranges and log go.")
+]
+OwnPicture = Annotated[
+    float, typer.Option(min=0, help="How much the float student's pictures count.")
+]
+OwnCode = Annotated[float, typer.Option(min=0, help="How much the float student's codes count.")]
+ClipsCount = Annotated[float, typer.Option(min=0, help="How much the clips count.")]
+
 
 @app.command()
 def qat(
-    bundle: Annotated[Path, typer.Argument(help="Exported from the weights to begin with.")],
+    bundle: BundlePath,
     data: Data,
-    start: Annotated[
-        Path | None, typer.Option(help="Weights to begin with; the shipped ones by default.")
-    ] = None,
-    recipe: Annotated[
-        str, typer.Option("--recipe", "-r", help="What is rounded: a name, .toml or .json file.")
-    ] = "w8a8",
+    start: Start = None,
+    recipe: RecipeName = "w8a8",
     out: Out = Path("out/qat"),
-    own_picture: Annotated[
-        float, typer.Option(min=0, help="How much the float student's pictures count.")
-    ] = 10.0,
-    own_code: Annotated[
-        float, typer.Option(min=0, help="How much the float student's codes count.")
-    ] = 1.0,
-    clips: Annotated[float, typer.Option(min=0, help="How much the clips count.")] = 1.0,
+    own_picture: OwnPicture = 10.0,
+    own_code: OwnCode = 1.0,
+    clips: ClipsCount = 1.0,
     labels: Labels = None,
     cache: Cache = None,
     preset: Preset = "phone",
@@ -60,41 +67,24 @@ def qat(
     licence: Licence = "",
 ) -> None:
     """Fine-tune a student with rounded numbers; weights and learnt ranges come out."""
+    told = dict(locals())  # the parameters are named as the options
     with needs("quantize"):
         # torch takes seconds to import; `--help` must not pay for it
         from pocketportrait.distill.plan import read_plan
         from pocketportrait.models.weights import shipped_weights
         from pocketportrait.quantize.qat import RANGES, QatOptions, fine_tune, qat_plan
         from pocketportrait.quantize.recipe import read_recipe
-    options = QatOptions(
-        data=data,
-        out=out,
-        labels=labels,
-        cache=cache,
-        preset=preset,
-        plan=read_plan(plan) if plan else qat_plan(),
-        seed=seed,
-        minutes=math.inf if minutes is None else minutes,
-        start=start or shipped_weights(),
-        monitor=monitor,
-        monitor_labels=monitor_labels,
-        threads=threads,
-        average=average,
-        licence=licence,
-        bundle=bundle,
-        recipe=read_recipe(recipe),
-        own_picture=own_picture,
-        own_code=own_code,
-        clips=clips,
-    )
-    typer.echo(str(options.recipe))
-    steps = sum(phase.steps for phase in options.plan)
+    phases = read_plan(plan) if plan else qat_plan()
+    told |= {"plan": phases, "minutes": math.inf if minutes is None else minutes}
+    told |= {"start": start or shipped_weights(), "recipe": read_recipe(recipe)}
+    typer.echo(str(told["recipe"]))
+    steps = sum(phase.steps for phase in phases)
     with needs("quantize"), counted("qat") as tell:
 
         def on_line(line: Mapping[str, Any]) -> None:
             typer.echo(line_of_log(line))
             tell(line["step"], steps)
 
-        weights = fine_tune(options, on_line)
+        weights = fine_tune(QatOptions(**told), on_line)
     typer.echo(f"weights: {weights}")
     typer.echo(f"ranges: {out / RANGES}")

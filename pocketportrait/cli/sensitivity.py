@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from pocketportrait.cli.app import app
+from pocketportrait.cli.evaluate import Models, Python
 from pocketportrait.cli.extras import needs
 from pocketportrait.cli.progress import counted
+from pocketportrait.errors import InputError
 
 if TYPE_CHECKING:
     from pocketportrait.quantize.sensitivity import Sensitivity
@@ -45,17 +47,10 @@ def sensitivity(
     frames: Annotated[
         int | None, typer.Option(min=2, help="Only so many frames of each held-out clip.")
     ] = None,
-    score_models: Annotated[
-        Path | None, typer.Option(help="A folder with the face models, for face figures.")
-    ] = None,
-    score_python: Annotated[
-        Path | None,
-        typer.Option(envvar="POCKETPORTRAIT_SCORE_PYTHON", help="An environment with MediaPipe."),
-    ] = None,
+    score_models: Models = None,
+    score_python: Python = None,
 ) -> None:
     """Quantize one layer at a time and say what the animated picture loses by it."""
-    from pocketportrait.errors import InputError
-
     if by not in ("layer", "block"):
         raise InputError(f"--by: want layer or block, got {by!r}")
     with needs("quantize"):
