@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -186,3 +188,15 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / IDENTITY).write_bytes(b"no network")
     with pytest.raises(InputError, match="want a face-recognition network in ONNX"):
         IdentityNetwork(tmp_path / IDENTITY)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("mediapipe") is not None, reason="MediaPipe is in this environment"
+)
+def test_the_script_is_not_misled_by_the_files_beside_it() -> None:
+    from pocketportrait.validation import face_worker
+
+    command = [sys.executable, face_worker.__file__, "none.task"]
+    ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert ran.returncode == face_worker.NO_MEDIAPIPE
+    assert ran.stderr.strip() == b"No module named 'mediapipe'"

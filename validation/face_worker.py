@@ -12,10 +12,16 @@ blendshapes and yaw, pitch, roll in degrees as little-endian float32. Exit 3 wit
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":
+    sys.path.pop(
+        0
+    )  # files beside this script must not stand in for other modules, as `bisect` would
+
 import importlib.util
 import os
 import struct
-import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
