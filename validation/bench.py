@@ -241,7 +241,11 @@ def _skipped(choice: Choice) -> VariantBench | None:
     except MissingToolError as error:
         return row.model_copy(update={"skipped": str(error)})
     if is_emulated(runner):
-        update = {"runner": runner, "emulated": True, "skipped": f"{runner} evaluates; no latency"}
+        update = {
+            "runner": runner,
+            "emulated": True,
+            "skipped": f"{runner} is an evaluator: no latency",
+        }
         return row.model_copy(update=update)
     return None
 
