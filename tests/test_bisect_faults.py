@@ -17,7 +17,7 @@ from pocketportrait.bundle import Bundle, BundleWriter
 from pocketportrait.cli import main
 from pocketportrait.contract import Array
 from pocketportrait.errors import InputError
-from pocketportrait.validation.bisect import BisectReport, bisect, bisect_report_schema
+from pocketportrait.validation.bisect_search import BisectReport, bisect, bisect_report_schema
 from pocketportrait.validation.bisect_repro import replay
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,7 +18,12 @@ from pocketportrait import atomic
 from pocketportrait.bundle import Bundle
 from pocketportrait.contract import Array
 from pocketportrait.errors import InputError
-from pocketportrait.validation.bisect import BisectReport, Divergence, Evidence, aligned_parity
+from pocketportrait.validation.bisect_search import (
+    BisectReport,
+    Divergence,
+    Evidence,
+    aligned_parity,
+)
 from pocketportrait.validation.bisect_trace import Trace
 from pocketportrait.validation.preflight.graph import Node
 

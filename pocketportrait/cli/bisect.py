@@ -11,7 +11,7 @@ from pocketportrait.cli.app import app
 from pocketportrait.cli.progress import stages
 
 if TYPE_CHECKING:
-    from pocketportrait.validation.bisect import Divergence
+    from pocketportrait.validation.bisect_search import Divergence
 
 
 @app.command()
@@ -35,7 +35,7 @@ def bisect(
     """Name the first operation where a variant computes something else; exit 1 if there is one."""
     # the engines take seconds to import; `--help` must not pay for them
     from pocketportrait.bundle import Bundle
-    from pocketportrait.validation.bisect import bisect as look
+    from pocketportrait.validation.bisect_search import bisect as look
     from pocketportrait.validation.bisect_repro import write_repro
 
     with Bundle.open(bundle) as opened:
