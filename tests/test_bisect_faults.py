@@ -17,8 +17,8 @@ from pocketportrait.bundle import Bundle, BundleWriter
 from pocketportrait.cli import main
 from pocketportrait.contract import Array
 from pocketportrait.errors import InputError
-from pocketportrait.validation.bisect_search import BisectReport, bisect, bisect_report_schema
 from pocketportrait.validation.bisect_repro import replay
+from pocketportrait.validation.bisect_search import BisectReport, bisect, bisect_report_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ("sign", "channel order", "scale")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -112,17 +111,8 @@ def _index(name: str) -> int:
 def _coreml(path: Path, graph: Graph) -> tuple[Pass, dict[str, str]]:
     # imports torch: nobody but who bisects a package shall need it
     try:
-        import torch
-
-        from pocketportrait.runtime.mil.program import MilProgram
+        from pocketportrait.runtime.mil.values import open_values
     except ImportError as error:
         raise MissingToolError.for_extra("torch", "export") from error
-    program = MilProgram(path)
-    keep = set(_results_of(graph))
-
-    def run(feed: dict[str, Array]) -> dict[str, Array]:
-        given: dict[str, Any] = {name: torch.from_numpy(np.array(v)) for name, v in feed.items()}
-        results = program.run(given, keep=keep)
-        return {name: np.array(tensor.float().numpy()) for name, tensor in results.items()} | feed
-
-    return run, {v.name: v.name for v in graph.outputs}
+    values = open_values(path, set(_results_of(graph)))
+    return lambda feed: values(feed) | feed, {v.name: v.name for v in graph.outputs}

@@ -35,8 +35,8 @@ def bisect(
     """Name the first operation where a variant computes something else; exit 1 if there is one."""
     # the engines take seconds to import; `--help` must not pay for them
     from pocketportrait.bundle import Bundle
-    from pocketportrait.validation.bisect_search import bisect as look
     from pocketportrait.validation.bisect_repro import write_repro
+    from pocketportrait.validation.bisect_search import bisect as look
 
     with Bundle.open(bundle) as opened:
         with stages("bisect") as tell:
