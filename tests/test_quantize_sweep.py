@@ -13,13 +13,20 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from torch import nn
 
 from pocketportrait.bundle import Bundle
 from pocketportrait.cli import main
+from pocketportrait.contract import GRAPHS
 from pocketportrait.errors import ConverterError, InputError
+from pocketportrait.models.dims import phone
+from pocketportrait.models.student import Student
 from pocketportrait.quantize.front import Front, Tried, front_schema
 from pocketportrait.quantize.judging import Figures
+from pocketportrait.quantize.layers import Layer
+from pocketportrait.quantize.plan import make_plan
 from pocketportrait.quantize.recipe import Recipe, parse_recipe
 from pocketportrait.quantize.space import Space, read_space, space_schema
 
@@ -119,6 +126,23 @@ def test_a_space_is_read_and_follows_its_schema(tmp_path: Path) -> None:
     (tmp_path / "space.json").write_text(json.dumps({**SPACE, "choices": [{"name": "x"}]}))
     with pytest.raises(InputError, match=r"choices\.0\.schemes"):
         read_space(tmp_path / "space.json")
+
+
+def test_the_space_of_the_shipped_student_names_its_layers() -> None:
+    space = read_space(ROOT / "benchmarks/search_space.toml")
+    student = Student(phone())
+    layers = {
+        graph: tuple(
+            Layer(name, "linear" if isinstance(part, nn.Linear) else "conv", np.ones(1), (), 0)
+            for name, part in getattr(student, graph).named_modules()
+            if isinstance(part, nn.Linear | nn.Conv2d)
+        )
+        for graph in GRAPHS
+    }
+    for recipe in space.corners():
+        plans = make_plan(recipe, layers, (space.format,))
+        assert plans["motion"].settings["head.2"].scheme == "fp32"
+    assert plans["render"].settings["flow.head"].scheme == "w8a8"
 
 
 def test_equal_choices_have_equal_names_and_toml_is_the_recipe() -> None:

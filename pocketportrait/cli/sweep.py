@@ -23,9 +23,7 @@ HEADINGS = ("trial", "recipe", "dB", "worst dB", "kB", "frame ms")
 @app.command()
 def sweep(
     space: Annotated[Path, typer.Argument(help="What may be chosen: a .toml or .json file.")],
-    bundle: Annotated[
-        Path | None, typer.Option(help="A bundle with fp32 variants; the shipped one by default.")
-    ] = None,
+    bundle: Annotated[Path, typer.Option(help="A bundle with fp32 variants.")],
     count: Annotated[
         int, typer.Option("-n", min=0, help="Finished trials that the study shall have.")
     ] = 60,
@@ -56,10 +54,9 @@ def sweep(
         from pocketportrait.quantize.space import read_space
         from pocketportrait.quantize.sweep import pick as write_pick
         from pocketportrait.quantize.sweep import sweep as search
-        from pocketportrait.runtime.animation import default_bundle
     with needs("quantize"), _fronts(count) as tell:
         front = search(
-            bundle or default_bundle(),
+            bundle,
             read_space(space),
             out,
             count=count,
