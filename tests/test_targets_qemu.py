@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pocketportrait.bundle import Bundle
+from pocketportrait.contract import Array
+from pocketportrait.runtime.targets import passes
 from pocketportrait.runtime.targets.folder_target import Pushed
 from pocketportrait.runtime.targets.protocol import TargetError
 from pocketportrait.runtime.targets.qemu import COUNTS, PLUGIN, QemuTarget
@@ -54,6 +58,24 @@ def test_the_cost_is_the_median_of_passes_that_were_all_counted(
     (tmp_path / PLUGIN).touch()
     (tmp_path / COUNTS).write_text(readings)
     assert target._cost(Pushed(tmp_path), RESULT) == (cost, note)
+
+
+@pytest.mark.parametrize(("samples", "repeats", "marked"), [(1, 0, 1), (3, 0, 2), (1, 4, 4)])
+def test_every_pass_but_the_first_stands_between_marks(
+    samples: int, repeats: int, marked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    class Runner:
+        def infer(self, feed: Mapping[str, Array]) -> dict[str, Array]:
+            seen.append("pass")
+            return dict(feed)
+
+    monkeypatch.setattr(passes, "mark", lambda: seen.append("mark"))
+    feeds = {str(n): {"x": np.zeros(1)} for n in range(samples)}
+    found = passes.run_passes(Runner(), feeds, warmup=0, repeats=repeats, marks=True)
+    assert found.marked == marked
+    assert seen == ["pass", *["mark", "pass", "mark"] * marked]
 
 
 @pytest.fixture

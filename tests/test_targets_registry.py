@@ -20,22 +20,23 @@ from pocketportrait.runtime.targets.registry import FIXED, default_targets, targ
 from pocketportrait.runtime.targets.ssh import SshTarget
 
 
-@pytest.mark.parametrize("name", [*FIXED, "ssh:pi@raspberry.local"])
+@pytest.mark.parametrize(
+    "name", [*FIXED, "ssh:pi@raspberry.local", "adb", "adb:127.0.0.1:5555", "adb:R58M12ABCDE"]
+)
 def test_every_target_has_the_name_that_it_was_asked_for_by(name: str) -> None:
     assert target_named(name).name == name
 
 
 def test_only_machines_that_are_really_there_may_report_times() -> None:
-    latency = {name for name in FIXED if target_named(name).traits.can_latency}
-    assert latency == {n for n in FIXED if n.startswith("local:")}
-    for name in FIXED:
-        traits = target_named(name).traits
-        assert traits.emulated is not traits.can_latency
+    traits = {name: target_named(name).traits for name in FIXED}
+    assert all(t.can_latency for n, t in traits.items() if n.startswith("local:"))
+    assert all(t.emulated for n, t in traits.items() if n.startswith(("qemu:", "oracle:")))
+    assert not [n for n, t in traits.items() if t.emulated and t.can_latency]
 
 
-@pytest.mark.parametrize("name", ["", "local", "local:oracle", "qemu:riscv", "ssh:", "ssh", "adb"])
+@pytest.mark.parametrize("name", ["", "local", "local:oracle", "qemu:riscv", "ssh:", "ssh", "adb:"])
 def test_an_unknown_target_is_refused_with_those_that_there_are(name: str) -> None:
-    with pytest.raises(InputError, match=r"local:onnxruntime.*ssh:HOST"):
+    with pytest.raises(InputError, match=r"local:onnxruntime.*ssh:HOST, adb:SERIAL"):
         target_named(name)
 
 
@@ -74,7 +75,7 @@ def test_the_list_shows_every_target(
     monkeypatch.setenv("POCKETPORTRAIT_TARGETS", str(tmp_path))
     assert main(["targets", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.partition(": ")[0] for line in lines] == [*FIXED, "ssh:HOST"]
+    assert [line.partition(": ")[0] for line in lines] == [*FIXED, "ssh:HOST", "adb:SERIAL"]
     (qemu,) = (line for line in lines if line.startswith("qemu:arm64-a53"))
     assert "targets install qemu-arm64 (onnx, tflite; emulated; parity, instructions)" in qemu
 

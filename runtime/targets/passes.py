@@ -46,7 +46,7 @@ def run_passes(
         feeds: samples by name, at least one, as the runner takes them.
         warmup: passes over the first sample that are not measured.
         repeats: passes over the first sample that are measured.
-        marks: stand every pass but the very first between two marks, instead of timing.
+        marks: stand every pass but the very first, and one at least, between two marks.
 
     """
     found = Passes()
@@ -62,6 +62,8 @@ def run_passes(
         start = time.perf_counter()
         _pass(runner, first, found, marks=marks)
         found.passes_ms.append((time.perf_counter() - start) * 1000)
+    if marks and not found.marked:
+        _pass(runner, first, found, marks=True)  # a single sample only warmed up
     return found
 
 
