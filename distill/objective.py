@@ -168,12 +168,14 @@ class Objective(nn.Module):
 
         Both are seen softened and at the same changed place and size, so that only what shows in
         the face counts. Seen sharp, mouths that should open got a grid of dots instead, which the
-        encoder takes for teeth.
+        encoder takes for teeth; seen in their own colours, they turned teal. So what is read has
+        the rendered brightness and the wanted frame's colours.
         """
-        wanted = batch["target_moved"]
+        wanted, target = batch["target_moved"], batch["target"]
         if image.shape[-1] != wanted.shape[-1]:
             image = F.interpolate(image, size=wanted.shape[2:], mode="bilinear")
-        moved = place(image.float().clamp(0, 1), batch["place"])
+        image = target + (image.float() - target).mean(1, keepdim=True)
+        moved = place(image.clamp(0, 1), batch["place"])
         seen = self.student.motion(soften(moved)).float()
         with torch.no_grad():
             blend, shape = self.head(self.student.motion(soften(wanted)).float())

@@ -178,6 +178,17 @@ def test_loss_falls_on_what_is_seen(options: TrainOptions) -> None:
     assert last["mesh"] < first["mesh"]
 
 
+def test_a_face_performs_in_brightness_not_in_colours(clips: Clips) -> None:
+    objective = Objective(build(tiny(), SIDE), "render").eval()
+    batch = to_batch(clips.draw(4, 0, 0), torch.Generator().manual_seed(0), "render")
+    teal, dark = torch.tensor([[-0.2, 0.1, 0.1], [-0.1, -0.1, -0.1]]).view(2, 1, 3, 1, 1)
+    as_wanted, coloured, darkened = (
+        objective._performed(batch["target"] + change, batch) for change in (0, teal, dark)
+    )
+    assert coloured == pytest.approx(as_wanted.item(), rel=1e-5)
+    assert darkened != pytest.approx(as_wanted.item(), rel=1e-3)
+
+
 @pytest.mark.parametrize("stop", [2, 3, 5])  # in the first phase, between the phases, in the second
 def test_killed_run_goes_on_as_if_nothing_had_happened(
     options: TrainOptions, stop_training: Callable[[int], None], stop: int
