@@ -66,13 +66,13 @@ def _trials(windows: list[Window], known: set[str], arguments: argparse.Namespac
     for number in chosen[: arguments.marked]:
         yield from _attacked(windows[number], known)
     keys_a_window = max(1, math.ceil(arguments.trials / len(windows)))
-    done = 0
+    done = sum("/key " in name for name in known)
     for number in chosen:
+        if done >= arguments.trials:
+            return
         for row in _unmarked(windows[number], known, random, keys_a_window):
             yield row
             done += 1
-            if done >= arguments.trials:
-                return
 
 
 class Window:

@@ -88,14 +88,14 @@ def test_the_pattern_is_the_same_everywhere() -> None:
     """Numbers that were written down: another machine must find what this one marks."""
     waves = waves_of(PUBLIC_KEY)
     assert len(waves.phase) == 4974
-    assert waves.is_beacon.sum() == round(0.3 * 4974)
+    assert waves.is_beacon.sum() == round(0.4 * 4974)
     tile = field(BUNDLE)
     assert (tile.shape, str(tile.dtype)) == ((256, 256), "float32")
     np.testing.assert_allclose(tile[0, :3], FIRST, atol=1e-5)
     assert abs(float(tile.mean())) < 1e-6
 
 
-FIRST = (0.831946, 0.676160, 0.970879)
+FIRST = (-1.188048, -1.189068, -0.676904)
 
 
 def test_larger_sides_repeat_and_smaller_ones_are_cut() -> None:

@@ -19,7 +19,7 @@ from pocketportrait.mark.code import CODED_BITS, encode
 TILE_PX = 256
 # Periods of 18 to 4.4 px: longer ones are seen, shorter ones die of halving a picture's size.
 LOWEST, HIGHEST = 14, 58  # waves a tile
-BEACON_SHARE = 0.3  # of the waves; as little as finding needs, so that the message reads far
+BEACON_SHARE = 0.4  # of the waves: finding has to reach further than reading
 PUBLIC_KEY = b"pocketportrait mark 1"
 BEACON = -1
 
