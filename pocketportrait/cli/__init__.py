@@ -21,6 +21,7 @@ from pocketportrait.cli import (
     teacher,
     training,
     verify,
+    web,
 )
 from pocketportrait.cli.app import app, main
 
@@ -47,4 +48,5 @@ __all__ = [
     "teacher",
     "training",
     "verify",
+    "web",
 ]

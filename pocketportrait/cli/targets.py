@@ -40,9 +40,9 @@ def list_() -> None:
 
 @targets.command()
 def install(
-    name: Annotated[str, typer.Argument(help="qemu-arm64 or tflite-runtime.")],
+    name: Annotated[str, typer.Argument(help="qemu-arm64, tflite-runtime or browser.")],
 ) -> None:
-    """Prepare a target in the user's cache, from this machine's own Debian and PyPI settings."""
+    """Prepare a target in the user's cache, from this machine's own Debian, PyPI and npm settings."""
     from pocketportrait.runtime.targets.install import install_target
 
     with stages(f"install {name}") as tell:

@@ -22,6 +22,7 @@ from pocketportrait.runtime.layout import convert, plain_layout
 from pocketportrait.runtime.targets.archive import ARCHIVE, write_archive
 from pocketportrait.runtime.targets.protocol import Job, TargetError
 from pocketportrait.runtime.targets.record import (
+    Backend,
     FileRecord,
     JobRecord,
     Measure,
@@ -33,7 +34,14 @@ JOB, RESULT, FAILURE = "job.json", "result.json", "failure.json"
 LAYOUTS: dict[str, Layout] = {"onnx": "NCHW", "tflite": "NHWC"}
 
 
-def write_job(folder: Path, job: Job, engine: str, measure: Measure, threads: int | None) -> None:
+def write_job(
+    folder: Path,
+    job: Job,
+    engine: str,
+    measure: Measure,
+    threads: int | None,
+    backend: Backend | None = None,
+) -> None:
     """Write the runner's archive, the model, the samples and, last, `job.json`.
 
     Args:
@@ -42,6 +50,7 @@ def write_job(folder: Path, job: Job, engine: str, measure: Measure, threads: in
         engine: what runs it.
         measure: time where times mean something, marks where passes are counted from outside.
         threads: of the engine.
+        backend: of an engine that has several.
 
     """
     write_archive(folder / ARCHIVE)
@@ -57,6 +66,7 @@ def write_job(folder: Path, job: Job, engine: str, measure: Measure, threads: in
         {
             "nonce": job.nonce,
             "engine": engine,
+            "backend": backend,
             "graph": job.graph.name,
             "model": _facts(folder, model),
             "samples": samples,

@@ -11,7 +11,7 @@ from pathlib import Path
 from pocketportrait.errors import MissingToolError
 from pocketportrait.runtime.targets.folder import read_outputs, read_result, write_job
 from pocketportrait.runtime.targets.protocol import Job, Outcome, Probe, TargetError, Traits
-from pocketportrait.runtime.targets.record import Measure, ResultRecord
+from pocketportrait.runtime.targets.record import Backend, Measure, ResultRecord
 
 
 @dataclass
@@ -60,7 +60,8 @@ class FolderTarget(abc.ABC):
         folder = Path(tempfile.mkdtemp(prefix="pocketportrait-job-"))
         self._pushed[job.nonce] = pushed = Pushed(folder)
         threads = self._threads(job)
-        write_job(folder, job, self.engine(job.format), self._measure(job), threads)
+        engine, measure = self.engine(job.format), self._measure(job)
+        write_job(folder, job, engine, measure, threads, self._backend())
         self._send(pushed)
 
     def run(self, job: Job) -> None:
@@ -93,6 +94,7 @@ class FolderTarget(abc.ABC):
             cost=cost,
             cost_note=note,
             peak_rss_bytes=None if self.traits.emulated else result.peak_rss_bytes,
+            residency=result.residency,
         )
 
     def discard(self, job: Job) -> None:
@@ -109,6 +111,9 @@ class FolderTarget(abc.ABC):
 
     def _threads(self, job: Job) -> int | None:
         return job.threads
+
+    def _backend(self) -> Backend | None:
+        return None
 
     def _send(self, pushed: Pushed) -> None:
         """Bring the folder there; a target that sees this machine's disk has nothing to do."""

@@ -1,6 +1,6 @@
-"""What targets need, installed into a folder of the user's: from Debian's packages and PyPI's, without root.
+"""What targets need, installed into a folder of the user's: packages of Debian, PyPI and npm, without root.
 
-Both come through this machine's own apt and pip settings.
+All come through this machine's own apt, pip and npm settings.
 """
 
 from __future__ import annotations
@@ -16,15 +16,23 @@ from pathlib import Path
 from pocketportrait import __version__, atomic
 from pocketportrait.errors import InputError, MissingToolError
 from pocketportrait.runtime.targets.arm_profiles import PROFILES
+from pocketportrait.runtime.targets.chromium import UNPACKED, VARIABLE, find_chromium
 from pocketportrait.runtime.targets.command import run_command
 from pocketportrait.runtime.targets.local import TFLITE_RUNTIME
 from pocketportrait.runtime.targets.place import interpreter_of, targets_folder
 from pocketportrait.runtime.targets.protocol import TargetError
 from pocketportrait.runtime.targets.qemu import INSTALLED, PLUGIN, QEMU_ARM64
+from pocketportrait.runtime.web.vendor import BROWSER, fetch_packages
 
 Tell = Callable[[str], None]
 TIMEOUT_S = 3600.0
-GUEST_PACKAGES = ("python3-minimal", "libpython3-stdlib", "libstdc++6", "libgomp1")
+GUEST_PACKAGES = (
+    "python3-minimal",
+    "libpython3-stdlib",
+    "libstdc++6",
+    "libgomp1",
+    "busybox-static",  # a shell, for the emulated device of the adb target's tests
+)
 ENGINES = ("numpy", "onnxruntime", "ai-edge-litert")
 WHEELS = ("manylinux_2_17", "manylinux2014", "manylinux_2_27", "manylinux_2_28")
 PLUGIN_SOURCE = "insncount.c"
@@ -34,7 +42,7 @@ def install_target(name: str, tell: Tell = lambda _: None, folder: Path | None =
     """Install what a target needs, anew if it is there already.
 
     Args:
-        name: qemu-arm64 or tflite-runtime.
+        name: qemu-arm64, tflite-runtime or browser.
         tell: called with a line before each step.
         folder: where; by default `targets_folder()`.
 
@@ -47,7 +55,7 @@ def install_target(name: str, tell: Tell = lambda _: None, folder: Path | None =
         TargetError: a package could not be had; the message quotes why.
 
     """
-    installers = {QEMU_ARM64: _qemu_arm64, TFLITE_RUNTIME: _tflite_runtime}
+    installers = {QEMU_ARM64: _qemu_arm64, TFLITE_RUNTIME: _tflite_runtime, BROWSER: _browser}
     if name not in installers:
         raise InputError(f"targets install: want one of {', '.join(installers)}, got {name!r}")
     place = (folder or targets_folder()) / name
@@ -95,6 +103,18 @@ def _tflite_runtime(place: Path, tell: Tell) -> dict[str, str]:
     return {"tflite-runtime": "2.14.0"}
 
 
+def _browser(place: Path, tell: Tell) -> dict[str, str]:
+    facts = fetch_packages(place, tell)
+    if find_chromium(place) is None:
+        if shutil.which("apt-get") is None:
+            tell(f"no browser: install Chromium or Chrome, or name one with {VARIABLE}")
+            return facts
+        tell("Chromium, from Debian")
+        _unpack(_download(place / "apt", ["chromium"], []), place / UNPACKED)
+        shutil.rmtree(place / "apt")
+    return facts
+
+
 def _private_apt(folder: Path, architecture: str) -> list[str]:
     """Return settings by which apt reads this machine's sources for another architecture.
 
@@ -115,7 +135,7 @@ def _private_apt(folder: Path, architecture: str) -> list[str]:
 def _download(folder: Path, packages: list[str], private: list[str]) -> list[Path]:
     """Download packages with what they need and this machine (or the empty one) lacks."""
     if shutil.which("apt-get") is None:
-        raise MissingToolError(f"{QEMU_ARM64}: want apt-get (Debian 12 or newer), got none")
+        raise MissingToolError("want apt-get (Debian 12 or newer), got none")
     archives = folder / "archives"
     (archives / "partial").mkdir(parents=True, exist_ok=True)
     settings = {

@@ -77,6 +77,7 @@ class Outcome:
     cost: int | None = None  # of one pass, in the target's unit
     cost_note: str = ""  # why there is no cost where the target has a unit
     peak_rss_bytes: int | None = None
+    residency: str = ""  # what ran the passes, where the engine can tell
 
     def __post_init__(self) -> None:
         """Refuse times of an emulated target."""

@@ -16,6 +16,7 @@ FileName = Annotated[str, Field(pattern=r"^([a-z]+/)?[A-Za-z0-9][A-Za-z0-9._-]{0
 Measure = Literal[
     "nothing", "time", "marks"
 ]  # marks: a system call around every pass, for a counter
+Backend = Literal["wasm", "webgpu"]  # of an engine in a browser
 
 
 class _Record(BaseModel):
@@ -35,7 +36,8 @@ class JobRecord(_Record):
 
     schema_version: Literal[1] = 1
     nonce: Nonce
-    engine: Literal["onnxruntime", "litert", "tflite-runtime"]
+    engine: Literal["onnxruntime", "litert", "tflite-runtime", "onnxruntime-web", "litert-js"]
+    backend: Backend | None = None  # None where the engine has one alone
     graph: Name
     model: FileRecord
     samples: dict[Name, FileRecord] = Field(min_length=1)  # one .npz each, in the file's own layout
@@ -67,7 +69,7 @@ class DeviceRecord(_Record):
     architecture: str
     processor: str
     cores: int  # that the process may use
-    python: str
+    python: str  # empty where none takes part, as in a browser; so is numpy
     engine: str
     engine_version: str
     numpy: str
@@ -95,6 +97,7 @@ class ResultRecord(_Record):
     timings: TimingsRecord | None = None
     marked_passes: int = 0  # passes that stand between two marks
     peak_rss_bytes: int | None = None
+    residency: str = ""  # what ran the passes, where the engine can tell
 
 
 def job_schema() -> dict[str, Any]:

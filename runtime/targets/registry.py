@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pocketportrait.errors import InputError
 from pocketportrait.runtime.runner import KINDS, available_runners
 from pocketportrait.runtime.targets.arm_profiles import PROFILES
+from pocketportrait.runtime.targets.browser import KINDS as BROWSERS
+from pocketportrait.runtime.targets.browser import BrowserTarget
 from pocketportrait.runtime.targets.local import local_target
 from pocketportrait.runtime.targets.protocol import Target, Traits
 from pocketportrait.runtime.targets.qemu import DEFAULT_CPU, QemuTarget
@@ -19,6 +21,7 @@ FIXED = (
     *(f"local:{name}" for name in KINDS if name != ORACLE),
     f"{ORACLE}:coreml",
     *CPUS,
+    *BROWSERS,
 )
 OPEN = ("ssh:HOST",)  # completed by the user
 
@@ -44,6 +47,8 @@ def target_named(name: str) -> Target:
         return SshTarget(rest)
     if name in CPUS:
         return QemuTarget(name, CPUS[name])
+    if name in BROWSERS:
+        return BrowserTarget(name)
     if name in FIXED:
         return local_target(ORACLE if kind == ORACLE else rest)
     raise InputError(f"target: want one of {', '.join((*FIXED, *OPEN))}, got {name!r}")

@@ -1,0 +1,1 @@
+"""Bundles in a browser: what runs there, the page for a person, and the server on this machine alone."""
