@@ -6,7 +6,8 @@ package dev.pocketportrait.pipeline
  * @param drop called with each frame that is replaced or left over, so that its memory is given back.
  */
 class LatestFrame<T : Any>(private val drop: (T) -> Unit = {}) {
-    private val lock = Object()
+    private val lock = ReentrantLock()
+    private val changed = lock.newCondition()
     private var waiting: T? = null
     private var closed = false
 
@@ -21,30 +22,30 @@ class LatestFrame<T : Any>(private val drop: (T) -> Unit = {}) {
     /** Puts the newest frame in; never waits. */
     fun put(frame: T) {
         val stale: T?
-        synchronized(lock) {
+        lock.withLock {
             stale = if (closed) frame else waiting
             offered++
             if (stale != null) dropped++
             if (!closed) waiting = frame
-            lock.notifyAll()
+            changed.signalAll()
         }
         stale?.let(drop)
     }
 
     /** Waits for a frame and takes it; null once closed. */
-    fun take(): T? = synchronized(lock) {
-        while (waiting == null && !closed) lock.wait()
+    fun take(): T? = lock.withLock {
+        while (waiting == null && !closed) changed.await()
         waiting.also { waiting = null }
     }
 
     /** Ends all waiting and drops what is left. */
     fun close() {
         val left: T?
-        synchronized(lock) {
+        lock.withLock {
             closed = true
             left = waiting
             waiting = null
-            lock.notifyAll()
+            changed.signalAll()
         }
         left?.let(drop)
     }

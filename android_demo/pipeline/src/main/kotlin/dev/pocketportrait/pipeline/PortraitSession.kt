@@ -10,7 +10,9 @@ class PortraitSession(bundle: Bundle, engine: Engine, precision: String, motion:
     private val motionGraph: ContractGraph
     private val render: ContractGraph
     private val pose: IntRange = bundle.manifest.codeSlices["pose"] ?: throw InputError("want the code slice pose, got none; export the bundle again")
-    private var hasPhoto = false
+    /** Whether a photo was set. */
+    var hasPhoto = false
+        private set
 
     /** Carries the driver's motion over; its neutral code can be reset. */
     val transfer = MotionTransfer(motion)

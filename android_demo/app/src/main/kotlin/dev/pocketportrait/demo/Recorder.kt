@@ -1,0 +1,105 @@
+package dev.pocketportrait.demo
+
+import android.graphics.Bitmap
+import android.graphics.Paint
+import android.graphics.Rect
+import android.media.MediaCodec
+import android.media.MediaCodecInfo
+import android.media.MediaFormat
+import android.media.MediaMuxer
+import android.view.Surface
+import dev.pocketportrait.pipeline.Picture
+import dev.pocketportrait.pipeline.SIDE_PX
+import java.io.File
+
+private const val VIDEO_PX = 512 // small encoders refuse less
+private const val BITS_PER_S = 4_000_000
+private const val FRAMES_PER_S = 30
+private const val END_WAIT_US = 100_000L
+private const val END_TRIES = 20
+
+/**
+ * Records pictures as H.264 in MP4, without sound.
+ *
+ * Not for two threads at a time.
+ *
+ * @throws java.io.IOException the phone has no encoder, or the file cannot be written.
+ */
+class Recorder(val file: File) {
+    private val codec = MediaCodec.createEncoderByType(MediaFormat.MIMETYPE_VIDEO_AVC)
+    private val surface: Surface
+    private val muxer: MediaMuxer
+    private val info = MediaCodec.BufferInfo()
+    private val bitmap = Bitmap.createBitmap(SIDE_PX, SIDE_PX, Bitmap.Config.ARGB_8888)
+    private val whole = Rect(0, 0, VIDEO_PX, VIDEO_PX)
+    private val smooth = Paint(Paint.FILTER_BITMAP_FLAG)
+    private var track = -1
+    private var firstUs = -1L
+
+    init {
+        val format = MediaFormat.createVideoFormat(MediaFormat.MIMETYPE_VIDEO_AVC, VIDEO_PX, VIDEO_PX).apply {
+            setInteger(MediaFormat.KEY_COLOR_FORMAT, MediaCodecInfo.CodecCapabilities.COLOR_FormatSurface)
+            setInteger(MediaFormat.KEY_BIT_RATE, BITS_PER_S)
+            setInteger(MediaFormat.KEY_FRAME_RATE, FRAMES_PER_S)
+            setInteger(MediaFormat.KEY_I_FRAME_INTERVAL, 1)
+        }
+        try {
+            codec.configure(format, null, null, MediaCodec.CONFIGURE_FLAG_ENCODE)
+            surface = codec.createInputSurface()
+            codec.start()
+            muxer = MediaMuxer(file.path, MediaMuxer.OutputFormat.MUXER_OUTPUT_MPEG_4)
+        } catch (error: Exception) {
+            codec.release()
+            throw error
+        }
+    }
+
+    /** Adds a picture; its time is now. */
+    fun add(picture: Picture) {
+        val canvas = surface.lockHardwareCanvas()
+        canvas.drawBitmap(picture.into(bitmap), null, whole, smooth)
+        surface.unlockCanvasAndPost(canvas)
+        drain(0, 1)
+    }
+
+    /** Finishes the file; returns whether it holds any picture. */
+    fun finish(): Boolean {
+        try {
+            codec.signalEndOfInputStream()
+            drain(END_WAIT_US, END_TRIES)
+            if (track >= 0) muxer.stop()
+        } finally {
+            codec.release()
+            surface.release()
+            muxer.release()
+        }
+        return track >= 0 && firstUs >= 0
+    }
+
+    private fun drain(waitUs: Long, tries: Int) {
+        var left = tries
+        while (left > 0) {
+            val at = codec.dequeueOutputBuffer(info, waitUs)
+            if (at == MediaCodec.INFO_OUTPUT_FORMAT_CHANGED) {
+                track = muxer.addTrack(codec.outputFormat)
+                muxer.start()
+            } else if (at >= 0) {
+                write(at)
+                if (info.flags and MediaCodec.BUFFER_FLAG_END_OF_STREAM != 0) return
+            } else {
+                left--
+            }
+        }
+    }
+
+    private fun write(at: Int) {
+        val isSetup = info.flags and MediaCodec.BUFFER_FLAG_CODEC_CONFIG != 0 // the muxer has it from the format
+        val buffer = codec.getOutputBuffer(at)
+        if (buffer != null && info.size > 0 && !isSetup && track >= 0) {
+            if (firstUs < 0) firstUs = info.presentationTimeUs
+            info.presentationTimeUs -= firstUs
+            muxer.writeSampleData(track, buffer, info)
+        }
+        codec.releaseOutputBuffer(at, false)
+    }
+}
