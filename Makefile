@@ -1,6 +1,6 @@
 # Two commands need no reading: `make demo` and `make test`. Each sets up what it needs.
 .DELETE_ON_ERROR:
-.PHONY: setup demo check test test-slow acceptance default-bundle wheel clean
+.PHONY: setup device-tools demo check test test-slow acceptance default-bundle wheel clean
 
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -20,6 +20,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools $(TORCH)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	@touch $@
+
+# what tests of devices use and skip without; as root, on Debian
+device-tools:
+	apt-get install -y --no-install-recommends adb openssh-server proot gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
 demo: $(STAMP)
 	$(BIN)/pocketportrait demo --out $(OUT)/demo
