@@ -1,4 +1,4 @@
-"""Targets by the names that people write: `local:onnxruntime`, `qemu:arm64-a53`, `ssh:HOST`."""
+"""Targets by the names that people write: `local:litert`, `qemu:arm64-a53`, `ssh:HOST`, `adb:SERIAL`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pocketportrait.errors import InputError
 from pocketportrait.runtime.runner import KINDS, available_runners
+from pocketportrait.runtime.targets.adb import ADB, AdbTarget
 from pocketportrait.runtime.targets.arm_profiles import PROFILES
 from pocketportrait.runtime.targets.browser import KINDS as BROWSERS
 from pocketportrait.runtime.targets.browser import BrowserTarget
@@ -23,7 +24,7 @@ FIXED = (
     *CPUS,
     *BROWSERS,
 )
-OPEN = ("ssh:HOST",)  # completed by the user
+OPEN = ("ssh:HOST", "adb:SERIAL")  # completed by the user; adb alone is the only device there
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ def target_named(name: str) -> Target:
     kind, _, rest = name.partition(":")
     if kind == "ssh" and rest:
         return SshTarget(rest)
+    if kind == ADB and (rest or name == ADB):
+        return AdbTarget(rest)
     if name in CPUS:
         return QemuTarget(name, CPUS[name])
     if name in BROWSERS:
