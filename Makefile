@@ -23,7 +23,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 # what tests of devices use and skip without; as root, on Debian
 device-tools:
-	apt-get install -y --no-install-recommends adb openssh-server proot gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+	apt-get update -q
+	apt-get install -q -y --no-install-recommends adb openssh-server proot gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
 demo: $(STAMP)
 	$(BIN)/pocketportrait demo --out $(OUT)/demo
@@ -39,6 +40,10 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/pytest -n $(WORKERS) -m "slow and not apple and not device"
+
+# compiles the Android demo, runs its tests, and plants faults; wants a JDK, npm and apt-get (fetches about 400 MB once)
+android-check: $(STAMP)
+	$(BIN)/python -m android_demo.check
 
 # needs ../shared/data, ../shared/score and ../shared/teachers; the scorer runs in an environment of its own
 acceptance: $(STAMP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -252,6 +253,15 @@ def test_a_disk_that_fills_up_during_the_run_is_said(
     daemon.device.before = fill
     with pytest.raises(TargetError, match=r"two\.npz: cannot be written: No space left"):
         execute(target, job)
+
+
+def test_a_device_that_takes_too_long_is_not_waited_for(
+    daemon: Daemon, target: AdbTarget, job: Job
+) -> None:
+    assert target.probe().available
+    daemon.device.before = lambda d, command: time.sleep(3) if runs(d, command) else None
+    with pytest.raises(TargetError, match="want a result within 1 s, got none"):
+        execute(target, dataclasses.replace(job, timeout_s=1))
 
 
 def test_a_device_that_is_emulated_reports_no_times(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.native_runner import compile_runner, compiler, engine_libraries
+from tests.native_runner import SOURCES, compile_runner, compiler, engine_libraries
 
 pytestmark = pytest.mark.skipif(
     compiler() is None, reason="no C compiler here; run: make device-tools"
@@ -200,3 +203,39 @@ def test_a_library_that_is_none_of_the_engine_is_a_missing_tool(
 ) -> None:
     status, failure = run(runner, tmp_path, json.dumps(write_job(tmp_path, model)), library)
     assert (status, failure["kind"]) == (3, "MissingToolError")
+
+
+def test_a_runner_that_nobody_waits_for_is_ended(
+    runner: Path, model: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "job.json").write_text(json.dumps(write_job(tmp_path, model)))
+    library = tmp_path / "library"
+    os.mkfifo(library)  # it loads for ever
+    done = subprocess.run([runner, tmp_path, library, "1"], check=False, timeout=60)
+    assert done.returncode == -signal.SIGALRM
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_cmake_names_every_source() -> None:
+    named = (SOURCES.parent / "CMakeLists.txt").read_text()
+    assert [f.name for f in SOURCES.glob("*.c") if f"src/{f.name}" not in named] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", ["here", "aarch64-linux-gnu"])
+def test_cmake_builds_it_for_a_machine(tmp_path: Path, machine: str) -> None:
+    needed = ["cmake"] if machine == "here" else ["cmake", f"{machine}-gcc"]
+    if missing := [name for name in needed if shutil.which(name) is None]:
+        pytest.skip(f"no {', '.join(missing)} here; run: make device-tools")
+    file = SOURCES.parent / "toolchains" / f"{machine}.cmake"
+    chosen = [] if machine == "here" else ["--toolchain", str(file)]
+    for command in (
+        ["cmake", "-S", str(SOURCES.parent), "-B", str(tmp_path / "build"), *chosen],
+        ["cmake", "--build", str(tmp_path / "build")],
+        ["cmake", "--install", str(tmp_path / "build"), "--prefix", str(tmp_path / "there")],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    header = (tmp_path / "there" / "portrait_runner").read_bytes()[:20]
+    assert header[:4] == b"\x7fELF"
+    if machine != "here":
+        assert int.from_bytes(header[18:20], "little") == 183  # EM_AARCH64

@@ -1,6 +1,6 @@
 #include "job.h"
 
-#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "failure.h"
@@ -52,7 +52,7 @@ struct job read_job(const char *folder) {
     job.repeats = json_number(root, "repeats", 0);
     job.timed = !strcmp(measure, "time");
     job.marked = !strcmp(measure, "marks");
-    read_checked(folder, model);
+    free(read_checked(folder, model).data);  // the engine reads it again; memory in use is measured
     read_samples(folder, json_member(root, "samples", JSON_OBJECT), &job);
     return job;
 }
