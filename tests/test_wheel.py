@@ -18,6 +18,7 @@ DATA = (
     "py.typed",
     "runtime/targets/insncount.c",
     "validation/report.html",
+    *(f"runtime/web/page/{file.name}" for file in (ROOT / "runtime/web/page").iterdir()),
     "assets/samples/SAMPLES.json",
 )
 

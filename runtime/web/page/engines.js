@@ -76,12 +76,18 @@ async function openOnnx(bytes, backend, threads, adapter) {
 
 let litertLoaded = null; // it cannot be loaded twice in a page
 
+function loadLitert(litert, options) {
+  // it writes its whole log where errors go; its loader takes the module's settings from here
+  self.Module = {printErr: (line) => (/^(INFO|WARNING):/.test(line) ? console.debug : console.error)(line)};
+  return litert.loadLiteRt(LITERT, options);
+}
+
 async function openTflite(bytes, backend, threads, adapter) {
   const litert = await import("@litertjs/core");
   const jspi = backend === "webgpu" && await litert.supportsFeature("jspi");
   const relaxed = await litert.supportsFeature("relaxedSimd");
   const threaded = backend === "wasm" && relaxed && threads > 1;
-  litertLoaded ??= litert.loadLiteRt(`${LITERT}`, {threads: threaded, jspi});
+  litertLoaded ??= loadLitert(litert, {threads: threaded, jspi});
   await litertLoaded;
   const used = threaded ? threads : 1;
   const model = await litert.loadAndCompile(bytes, {
