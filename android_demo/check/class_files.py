@@ -132,7 +132,8 @@ class _ClassWriter:
             len(implemented),
         )
         header += b"".join(struct.pack(">H", self.pool.type(i[1][1:-1])) for i in implemented)
-        fields, methods = [], []
+        fields: list[bytes] = []
+        methods: list[bytes] = []
         for member in self.one.members:
             is_field = member.kind in ("field", "enum_constant")
             (fields if is_field else methods).append(

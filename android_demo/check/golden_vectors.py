@@ -159,7 +159,8 @@ def _faces() -> Cases:
     )
     cases = []
     for box, (width, height) in faces:
-        face = FaceBox(*map(float, box), 1.0)
+        left, top, right, bottom = map(float, box)
+        face = FaceBox(left, top, right, bottom)
         landmarks, crop = landmark_box(face), crop_for_face(face, (width, height))
         cases.append(
             {
@@ -230,7 +231,7 @@ def _codes() -> Cases:
     generator = np.random.default_rng(6)
     cases = []
     for motion in ("relative", "absolute"):
-        transfer = MotionTransfer(motion)  # type: ignore[arg-type]
+        transfer = MotionTransfer(motion)
         source, *driving = generator.normal(0, 1, (6, 1, 9)).astype(np.float32)
         transfer.set_source(source)
         given = []

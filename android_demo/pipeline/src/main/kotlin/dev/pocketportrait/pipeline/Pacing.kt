@@ -1,5 +1,8 @@
 package dev.pocketportrait.pipeline
 
+import java.util.concurrent.locks.ReentrantLock
+import kotlin.concurrent.withLock
+
 /**
  * One place for the newest frame: a frame that nobody took yet is replaced, so that work never lags behind.
  *
@@ -21,13 +24,13 @@ class LatestFrame<T : Any>(private val drop: (T) -> Unit = {}) {
 
     /** Puts the newest frame in; never waits. */
     fun put(frame: T) {
-        val stale: T?
-        lock.withLock {
-            stale = if (closed) frame else waiting
+        val stale = lock.withLock {
+            val stale = if (closed) frame else waiting
             offered++
             if (stale != null) dropped++
             if (!closed) waiting = frame
             changed.signalAll()
+            stale
         }
         stale?.let(drop)
     }
@@ -40,12 +43,10 @@ class LatestFrame<T : Any>(private val drop: (T) -> Unit = {}) {
 
     /** Ends all waiting and drops what is left. */
     fun close() {
-        val left: T?
-        lock.withLock {
+        val left = lock.withLock {
             closed = true
-            left = waiting
-            waiting = null
             changed.signalAll()
+            waiting.also { waiting = null }
         }
         left?.let(drop)
     }

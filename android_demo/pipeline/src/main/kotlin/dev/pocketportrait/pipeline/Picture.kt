@@ -2,6 +2,9 @@ package dev.pocketportrait.pipeline
 
 import kotlin.math.floor
 
+/** One of 255 levels; a factor and no division, as the Python runtime has it. */
+private const val LEVEL = (1.0 / 255.0).toFloat()
+
 /** An RGB picture: 8 bits a channel, rows from the top, [rgb] holds R, G, B of one pixel after another. */
 class Picture(val width: Int, val height: Int, val rgb: ByteArray) {
     init {
@@ -42,7 +45,7 @@ class Picture(val width: Int, val height: Int, val rgb: ByteArray) {
         for (p in 0 until pixels) {
             for (c in 0 until 3) {
                 val at = if (spec.layout == NHWC) 3 * p + c else c * pixels + p
-                out[at] = (rgb[3 * p + c].toInt() and 0xff) / 255f
+                out[at] = (rgb[3 * p + c].toInt() and 0xff) * LEVEL
             }
         }
         return out

@@ -67,7 +67,7 @@ class SelfTestTest {
         for (format in listOf("onnx", "tflite")) {
             val engine = TinyEngine(format)
             val checks = SelfTest(bundle, engine, "fp32", "app:test").checks().toList()
-            assertEquals(listOf("files", "golden", "golden", "golden", "golden"), checks.map { it.kind })
+            assertEquals(listOf("files", "golden", "golden", "golden"), checks.map { it.kind })
             assertTrue("$checks", checks.all { it.passed })
             assertEquals(0.0, checks.last().parity!!.maxAbs, 1e-7)
             assertEquals(0, engine.open)

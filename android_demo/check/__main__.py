@@ -1,0 +1,144 @@
+"""Run all checks: `make android-check`, or `python -m android_demo.check`.
+
+Exit codes are those of the command line: 1 a check failed, 3 a tool could not be had.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from android_demo.check.catalog import catalog_complaints
+from android_demo.check.faults import (
+    APP_FAULTS,
+    CATALOG_FAULTS,
+    MANIFEST_FAULTS,
+    PIPELINE_FAULTS,
+    RESOURCE_FAULTS,
+    planted,
+)
+from android_demo.check.framework_calls import ApiList, framework_calls
+from android_demo.check.kotlin import (
+    Compiled,
+    TestRun,
+    app_compilation,
+    compile_all,
+    pipeline_compilation,
+    run_junit,
+)
+from android_demo.check.outcome import Outcome
+from android_demo.check.reports import report_complaints
+from android_demo.check.resources import link_resources
+from android_demo.check.tools import Tools, fetch_tools
+from pocketportrait.errors import PortraitError
+
+DEMO = Path(__file__).resolve().parent.parent
+RESOURCES = Path("pipeline") / "src" / "test" / "resources"
+TESTS = DEMO / "pipeline" / "src" / "test" / "kotlin"
+
+
+def main() -> int:
+    """Fetch what is missing, check everything, and return the exit code."""
+    start = time.monotonic()
+    outcome = Outcome()
+    try:
+        tools = fetch_tools(_tell)
+        fetched = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="android-check-") as folder:
+            _check_all(Path(folder), tools, outcome)
+    except PortraitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    _tell(f"{time.monotonic() - fetched:.0f} s, after {fetched - start:.0f} s for tools")
+    print(outcome.closing_line())
+    return 1 if outcome.failed else 0
+
+
+def _check_all(work: Path, tools: Tools, outcome: Outcome) -> None:
+    _check_catalog(work, outcome)
+    linked = link_resources(DEMO, work / "resources", tools)
+    outcome.judge(
+        "resources and manifest link, the camera is the only permission", linked.complaints
+    )
+    _check_resource_faults(work, tools, outcome)
+    faulty = planted(DEMO, work / "faulty", (*PIPELINE_FAULTS, *APP_FAULTS))
+    jobs = [
+        pipeline_compilation("pipeline", DEMO, work, tools),
+        app_compilation("app", DEMO, work, work / "pipeline", linked.generated, tools),
+        pipeline_compilation("faulty-pipeline", faulty, work, tools),
+        app_compilation("faulty-app", faulty, work, work / "pipeline", linked.generated, tools),
+    ]
+    _tell("compiling")
+    compiled = compile_all(jobs, work, tools)
+    for name, what in (("pipeline", "pipeline"), ("app", "engines and app against API 29")):
+        outcome.judge(f"{what} compile without a warning", _said(compiled[name]))
+    if compiled["pipeline"].succeeded:
+        _check_junit(work, tools, outcome)
+    if compiled["app"].succeeded:
+        api = ApiList(tools.api_list)
+        calls = sorted(framework_calls(work / "app"))
+        missing = [f"{c.owner}.{c.name} with {c.arity} parameters" for c in calls if not api.has(c)]
+        outcome.judge(
+            f"{len(calls)} framework calls exist in API 36",
+            missing if calls else ["none was found"],
+        )
+    _check_planted(work, tools, compiled, outcome)
+
+
+def _check_catalog(work: Path, outcome: Outcome) -> None:
+    outcome.judge("the version catalog is that of the dated list", catalog_complaints(DEMO))
+    for fault in CATALOG_FAULTS:
+        found = catalog_complaints(planted(DEMO, work / "catalog", (fault,)))
+        outcome.noticed(fault, any(fault.noticed_by in complaint for complaint in found))
+
+
+def _check_resource_faults(work: Path, tools: Tools, outcome: Outcome) -> None:
+    for fault in RESOURCE_FAULTS:
+        copy = planted(DEMO, work / "resource-fault", (fault,))
+        found = link_resources(copy, work / "resource-fault-linked", tools).complaints
+        outcome.noticed(fault, any(fault.noticed_by in complaint for complaint in found))
+
+
+def _check_junit(work: Path, tools: Tools, outcome: Outcome) -> None:
+    report = work / "report.json"
+    run = run_junit(work / "pipeline", DEMO / RESOURCES, TESTS, report, tools)
+    outcome.junit(run)
+    outcome.judge("the report of the JVM is one that Python reads", report_complaints(report))
+    for fault in MANIFEST_FAULTS:
+        copy = planted(DEMO, work / "manifest", (fault,))
+        broken = run_junit(work / "pipeline", copy / RESOURCES, TESTS, work / "unread.json", tools)
+        outcome.noticed(fault, fault.noticed_by in broken.failed or _class_failed(broken))
+
+
+def _check_planted(
+    work: Path, tools: Tools, compiled: dict[str, Compiled], outcome: Outcome
+) -> None:
+    pipeline, app = compiled["faulty-pipeline"], compiled["faulty-app"]
+    outcome.judge("the faulty pipeline compiles, so that tests can notice", _said(pipeline))
+    if pipeline.succeeded:
+        run = run_junit(
+            work / "faulty-pipeline", DEMO / RESOURCES, TESTS, work / "unread.json", tools
+        )
+        for fault in PIPELINE_FAULTS:
+            outcome.noticed(fault, fault.noticed_by in run.failed)
+    for fault in APP_FAULTS:
+        outcome.noticed(fault, not app.succeeded and fault.noticed_by in app.said)
+
+
+def _class_failed(run: TestRun) -> bool:
+    """Say whether a whole class of tests could not start: what it opens first was refused."""
+    return any(name == "initializationError" for name in run.failed)
+
+
+def _said(compiled: Compiled) -> list[str]:
+    return [] if compiled.succeeded else [compiled.said[-3000:]]
+
+
+def _tell(line: str) -> None:
+    print(f"android-check: {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

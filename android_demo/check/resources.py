@@ -1,0 +1,77 @@
+"""The app's resources and manifest, linked as a build would link them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from android_demo.check.tools import Tools
+from pocketportrait.runtime.targets.command import run_command
+
+TIMEOUT_S = 300.0
+ALLOWED_PERMISSIONS = {"android.permission.CAMERA"}
+
+
+@dataclass(frozen=True)
+class Linked:
+    """What aapt2 made of the app's manifest and resources."""
+
+    generated: Path  # R.java
+    permissions: set[str]
+    complaints: tuple[str, ...]
+
+
+def link_resources(demo: Path, work: Path, tools: Tools) -> Linked:
+    """Compile and link against Android's own resources.
+
+    Args:
+        demo: the folder android_demo.
+        work: where results go.
+        tools: what was fetched.
+
+    Returns:
+        the permissions of the merged manifest, and complaints; none where all is well.
+
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    main, manifest = demo / "app" / "src" / "main", work / "AndroidManifest.xml"
+    linked = Linked(work / "generated", set(), ())
+    manifest.write_text(_merged(demo, tools))
+    compiled, package = work / "resources.zip", work / "resources.apk"
+    versions = tomllib.loads((demo / "gradle" / "libs.versions.toml").read_text())["versions"]
+    sdk = ["--min-sdk-version", versions["minSdk"], "--target-sdk-version", versions["targetSdk"]]
+    inputs: list[str | Path] = ["-I", tools.framework_resources, "--manifest", manifest]
+    steps: tuple[list[str | Path], ...] = (
+        ["compile", "--dir", main / "res", "-o", compiled],
+        ["link", *inputs, *sdk, "-o", package, "--java", linked.generated, compiled],
+        ["dump", "permissions", package],
+    )
+    for step in steps:
+        ran = run_command([tools.aapt2, *step], timeout_s=TIMEOUT_S)
+        if ran.status:
+            return Linked(linked.generated, set(), (f"aapt2 {step[0]}: {ran.said.strip()[-800:]}",))
+    permissions = set(re.findall(r"uses-permission: name='([^']+)'", ran.out))
+    return Linked(linked.generated, permissions, tuple(_complaints(permissions, demo)))
+
+
+def _merged(demo: Path, tools: Tools) -> str:
+    """Return the manifest as a build merges it: with the package's name, and what a library asks for.
+
+    Our library modules have no manifest. LiteRT's cannot be had here, so what it asks for is not known.
+    """
+    text = (demo / "app" / "src" / "main" / "AndroidManifest.xml").read_text()
+    library = tools.onnxruntime_manifest.read_text()
+    asked = "".join(re.findall(r"<uses-permission\b[^>]*/>", library))
+    text = text.replace("</manifest>", f"{asked}</manifest>")
+    return text.replace("<manifest ", '<manifest package="dev.pocketportrait.demo" ', 1)
+
+
+def _complaints(permissions: set[str], demo: Path) -> list[str]:
+    found = [
+        f"permission {name} is not one the app may have"
+        for name in permissions - ALLOWED_PERMISSIONS
+    ]
+    extra = [m for m in demo.glob("*/src/main/AndroidManifest.xml") if m.parts[-4] != "app"]
+    return found + [f"{path.parts[-4]}: a library with a manifest of its own" for path in extra]

