@@ -23,6 +23,7 @@ def own_server(home: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
         patch.setenv("HOME", str(home))
+        patch.setenv("ADB_LOCAL_TRANSPORT_MAX_PORT", "5553")  # it looks for emulators from 5554
         yield
         adb("kill-server")
 

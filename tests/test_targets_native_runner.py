@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +85,22 @@ def write_job(folder: Path, model: bytes) -> dict[str, Any]:
     }
 
 
-def run(runner: Path, folder: Path, job: str, library: str | Path | None = None) -> Ran:
+def run(
+    runner: Path,
+    folder: Path,
+    job: str,
+    library: str | Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Ran:
     """Run a job; returns the status and what was reported, a result or a failure."""
     (folder / "job.json").write_text(job)
     engine = engine_libraries()["onnxruntime"] if library is None else library
-    done = subprocess.run([runner, folder, engine, "60"], check=False, capture_output=True)
+    done = subprocess.run(
+        [runner, folder, engine, "60"],
+        check=False,
+        capture_output=True,
+        env={**os.environ, **(environment or {})},
+    )
     reports = [f for n in ("result", "failure") if (f := folder / f"{n}.json").exists()]
     assert len(reports) == 1
     return done.returncode, json.loads(reports[0].read_text())
@@ -214,6 +225,30 @@ def test_a_runner_that_nobody_waits_for_is_ended(
     done = subprocess.run([runner, tmp_path, library, "1"], check=False, timeout=60)
     assert done.returncode == -signal.SIGALRM
     assert not (tmp_path / "result.json").exists()
+
+
+PROPERTIES = """
+#include <string.h>
+int __system_property_get(const char *name, char *value) {
+    static const char *const all[][2] = {{"ro.build.version.release", "14"},
+        {"ro.soc.manufacturer", "Google"}, {"ro.soc.model", "Tensor G3"},
+        {"ro.product.model", "Pixel \\"8\\""}};
+    for (int i = 0; i < 4; i++) if (!strcmp(all[i][0], name)) strcpy(value, all[i][1]);
+    return 0;
+}
+"""
+
+
+def test_a_phone_is_described_by_its_properties(runner: Path, model: bytes, tmp_path: Path) -> None:
+    source, library = tmp_path / "properties.c", tmp_path / "properties.so"
+    source.write_text(PROPERTIES)
+    command = [str(compiler()), "-shared", "-fPIC", "-o", str(library), str(source)]
+    subprocess.run(command, check=True)
+    job = json.dumps(write_job(tmp_path, model))
+    status, result = run(runner, tmp_path, job, environment={"LD_PRELOAD": str(library)})
+    assert status == 0
+    assert result["device"]["system"] == "Android 14"
+    assert result["device"]["processor"] == 'Google Tensor G3 (Pixel "8")'
 
 
 def test_cmake_names_every_source() -> None:
