@@ -5,9 +5,11 @@ Exit codes are those of the command line: 1 a check failed, 3 a tool could not b
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from android_demo.check.catalog import catalog_complaints
@@ -26,6 +28,7 @@ from android_demo.check.kotlin import (
     app_compilation,
     compile_all,
     pipeline_compilation,
+    replay_compilation,
     run_junit,
 )
 from android_demo.check.outcome import Outcome
@@ -39,15 +42,20 @@ RESOURCES = Path("pipeline") / "src" / "test" / "resources"
 TESTS = DEMO / "pipeline" / "src" / "test" / "kotlin"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Fetch what is missing, check everything, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m android_demo.check", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="run a real bundle on the JVM too")
+    full = parser.parse_args(arguments).full
     start = time.monotonic()
     outcome = Outcome()
     try:
-        tools = fetch_tools(_tell)
+        tools = fetch_tools(_tell, full=full)
         fetched = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="android-check-") as folder:
             _check_all(Path(folder), tools, outcome)
+            if full:
+                _check_end_to_end(Path(folder), tools, outcome)
     except PortraitError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -85,6 +93,19 @@ def _check_all(work: Path, tools: Tools, outcome: Outcome) -> None:
             missing if calls else ["none was found"],
         )
     _check_planted(work, tools, compiled, outcome)
+
+
+def _check_end_to_end(work: Path, tools: Tools, outcome: Outcome) -> None:
+    # torch, which exports, takes seconds to import
+    from android_demo.check.replay import replay_complaints
+
+    _tell("a real bundle, from the shipped weights, through Kotlin and through Python")
+    job = replay_compilation(DEMO, work, work / "pipeline", tools)
+    compiled = compile_all([job], work, tools)[job.name]
+    outcome.judge("the ONNX Runtime engine compiles for desktop Java", _said(compiled))
+    if compiled.succeeded:
+        what = "golden vectors and pictures of a real bundle on the JVM are those of Python"
+        outcome.judge(what, replay_complaints(work, tools))
 
 
 def _check_catalog(work: Path, outcome: Outcome) -> None:

@@ -15,6 +15,7 @@ from pocketportrait.runtime.targets.command import run_command
 
 COMPILE_ALL = Path(__file__).with_name("CompileAll.java")
 STUBS = Path(__file__).with_name("stubs")
+REPLAY = Path(__file__).with_name("jvm") / "Replay.kt"
 COMPILER_JARS = (
     "kotlin-compiler", "kotlin-stdlib", "kotlin-script-runtime", "kotlin-reflect",
     "kotlin-daemon-client", "annotations-13.0", "kotlinx-coroutines-core-jvm",
@@ -75,6 +76,35 @@ def app_compilation(
     sources = [demo / module / "src" / "main" / "kotlin" for module in ANDROID_MODULES]
     classpath = (pipeline, tools.android_jar, tools.onnxruntime)
     return Compilation(name, (*sources, STUBS, generated), classpath, work / name)
+
+
+def replay_compilation(demo: Path, work: Path, pipeline: Path, tools: Tools) -> Compilation:
+    """Return the compilation of the ONNX Runtime engine for desktop Java, with what replays a bundle."""
+    sources = (demo / "engine-ort" / "src" / "main" / "kotlin", REPLAY)
+    return Compilation("replay", sources, (pipeline, tools.desktop_onnxruntime), work / "replay")
+
+
+def run_replay(work: Path, pipeline: Path, arguments: Sequence[str | Path], tools: Tools) -> None:
+    """Run `jvm/Replay.kt`.
+
+    Raises:
+        MissingToolError: it broke off; the message quotes why.
+
+    """
+    jars = [
+        work / "replay",
+        pipeline,
+        tools.desktop_onnxruntime,
+        tools.kotlin / "kotlin-stdlib.jar",
+    ]
+    command = [
+        "java",
+        *JVM,
+        "-cp",
+        os.pathsep.join(map(str, jars)),
+        "dev.pocketportrait.jvm.ReplayKt",
+    ]
+    _java([*command, *map(str, arguments)], "the replay on the JVM")
 
 
 def compile_all(jobs: Sequence[Compilation], work: Path, tools: Tools) -> dict[str, Compiled]:

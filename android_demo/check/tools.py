@@ -38,6 +38,13 @@ API_LIST = (
 )  # every public call of API 36
 FRAMEWORK = "android-platform-frameworks-base"  # Debian source of API 29, with its signature file
 DEBS = ("junit4", "libhamcrest-java", "android-framework-res")
+# a package that holds onnxruntime for desktop Java, 1.17.0
+DESKTOP = (
+    "pyserini",
+    "0.40.0",
+    "fbda53e84dbded1b120055a900976c37d6a53cc841d518f40e2a8b00e454377f",
+)
+DESKTOP_JAR = "pyserini/resources/jars/anserini-0.38.0-fatjar.jar"
 Tell = Callable[[str], None]
 
 
@@ -62,6 +69,11 @@ class Tools:
     def onnxruntime(self) -> Path:
         """Classes of onnxruntime-android."""
         return self.folder / "onnxruntime" / "classes.jar"
+
+    @property
+    def desktop_onnxruntime(self) -> Path:
+        """ONNX Runtime for Java on Linux x86-64, which only the full check has."""
+        return self.folder / "desktop" / "onnxruntime.jar"
 
     @property
     def onnxruntime_manifest(self) -> Path:
@@ -98,8 +110,12 @@ def tools_folder() -> Path:
     return Path(cache).expanduser() / "pocketportrait" / "android"
 
 
-def fetch_tools(tell: Tell) -> Tools:
+def fetch_tools(tell: Tell, *, full: bool = False) -> Tools:
     """Fetch what is not there yet: about 400 MB the first time.
+
+    Args:
+        tell: called with a line before each download.
+        full: ONNX Runtime for desktop Java too, 180 MB more.
 
     Raises:
         MissingToolError: a program that fetches is missing, a package could not be had, or is another
@@ -123,6 +139,8 @@ def fetch_tools(tell: Tell) -> Tools:
         ("debs", " ".join(DEBS), _debs),
         ("framework", "api 29", _framework),
     ]
+    if full:
+        steps.append(("desktop", DESKTOP[1], _desktop))
     for name, version, fetch in steps:
         place = tools.folder / name
         stamp = place / ".complete"
@@ -142,8 +160,8 @@ def _npm(place: Path, package: tuple[str, str, str]) -> Path:
     return archive
 
 
-def _wheel(place: Path, package: tuple[str, str, str]) -> Path:
-    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(place)]
+def _wheel(place: Path, package: tuple[str, str, str], *options: str) -> Path:
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", *options, "-d", str(place)]
     _run([*pip, f"{package[0]}=={package[1]}"], place)
     (wheel,) = place.glob("*.whl")
     return wheel
@@ -171,6 +189,22 @@ def _onnxruntime(place: Path) -> None:
     with zipfile.ZipFile(place / aar) as archive:
         archive.extractall(place, ["classes.jar", "AndroidManifest.xml"])
     shutil.rmtree(place / "package")
+
+
+def _desktop(place: Path) -> None:
+    """Cut ONNX Runtime out of a jar of many things."""
+    # the package asks for a newer Python than ours; only its jar is wanted
+    wheel = _wheel(place, DESKTOP, "--python-version", "3.12", "--only-binary=:all:")
+    _check(wheel, DESKTOP)
+    with zipfile.ZipFile(wheel) as archive:
+        jar = Path(archive.extract(DESKTOP_JAR, place))
+    wheel.unlink()
+    with zipfile.ZipFile(jar) as fat, zipfile.ZipFile(place / "onnxruntime.jar", "w") as slim:
+        for name in fat.namelist():
+            is_native = name.startswith("ai/onnxruntime/native/linux-x64/lib")
+            if is_native or (name.startswith("ai/onnxruntime/") and name.endswith(".class")):
+                slim.writestr(name, fat.read(name))
+    shutil.rmtree(place / "pyserini")
 
 
 def _aapt2(place: Path) -> None:

@@ -1,7 +1,7 @@
 package dev.pocketportrait.pipeline
 
-/** What one frame gave. */
-class DrawnFrame(val picture: Picture, val pose: FloatArray, val motionMs: Double, val renderMs: Double)
+/** What one frame gave; [image] is the picture as the graph gave it, RGB 0..1 in the contract's layout. */
+class DrawnFrame(val picture: Picture, val image: FloatArray, val pose: FloatArray, val motionMs: Double, val renderMs: Double)
 
 /** One photo, encoded once, then any number of driving frames. Not for two threads at a time. */
 class PortraitSession(bundle: Bundle, engine: Engine, precision: String, motion: Motion = Motion.RELATIVE) : AutoCloseable {
@@ -56,7 +56,7 @@ class PortraitSession(bundle: Bundle, engine: Engine, precision: String, motion:
         val values = render.run(mapOf("driving_code" to transfer.apply(driving))).getValue("image")
         val drawn = System.nanoTime()
         val picture = Picture.ofTensor(values, render.spec.outputs.first { it.name == "image" })
-        return DrawnFrame(picture, driving.copyOfRange(pose.first, pose.last + 1), (seen - start) / 1e6, (drawn - seen) / 1e6)
+        return DrawnFrame(picture, values, driving.copyOfRange(pose.first, pose.last + 1), (seen - start) / 1e6, (drawn - seen) / 1e6)
     }
 
     override fun close() {
