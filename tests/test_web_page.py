@@ -108,6 +108,15 @@ def test_the_camera_drives_the_photo(page: tuple[Chromium, str]) -> None:
     assert browser.complaints == []
 
 
+def test_a_phone_needs_no_sideways_scrolling(page: tuple[Chromium, str]) -> None:
+    browser, _ = page
+    screen = "Emulation.setDeviceMetricsOverride"
+    browser.tell(screen, width=390, height=844, deviceScaleFactor=1, mobile=True)
+    root = "document.documentElement"
+    assert browser.value(f"{root}.scrollWidth - {root}.clientWidth") <= 0
+    browser.tell("Emulation.clearDeviceMetricsOverride")
+
+
 @pytest.mark.parametrize("format", ["onnx", "tflite"])
 def test_pictures_are_those_of_onnx_runtime(
     page: tuple[Chromium, str], tiny_bundle: Bundle, format: str

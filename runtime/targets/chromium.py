@@ -86,9 +86,10 @@ class Chromium:
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             self._command.append("--no-sandbox")  # it refuses to start as root with one
         self._environment = dict(os.environ)
-        libraries = [str(p) for p in program.parents[1].glob("*-linux-gnu*") if p.is_dir()]
-        if program.parts[-4:] == PROGRAM.parts and UNPACKED in program.parts[:-4]:
-            self._environment["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
+        if UNPACKED in program.parts[: -len(PROGRAM.parts)]:
+            libraries = [str(p) for p in program.parents[1].glob("*-linux-gnu*") if p.is_dir()]
+            known = [p for p in (*libraries, os.environ.get("LD_LIBRARY_PATH")) if p]
+            self._environment |= {"LD_LIBRARY_PATH": os.pathsep.join(known)} if known else {}
         self.complaints: list[str] = []  # warnings, errors and exceptions of the page
         self.asked: list[str] = []  # addresses that were requested
         self.version = ""

@@ -107,12 +107,11 @@ class LocalServer:
         self.home, self.inbox = home, inbox
         self.token = secrets.token_hex(16)  # whoever gives a file must know it
         try:
-            self._http = ThreadingHTTPServer((ADDRESS, port), _handler(self))
+            self._http = _Http(self, port)
         except (OSError, OverflowError) as error:
             raise InputError(
                 f"port: want a free one, got {port} ({error}); give another"
             ) from error
-        self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
 
     @property
@@ -165,85 +164,97 @@ class LocalServer:
         self._thread.join()
 
 
-def _handler(server: LocalServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        server_version, sys_version = "pocketportrait", ""
+class _Http(ThreadingHTTPServer):
+    """The listening socket, and whose it is."""
 
-        def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            document = server.documents.get(path.removeprefix("/"))
-            if self.headers.get("Host") not in server.hosts:
-                self._answer(HTTPStatus.FORBIDDEN)
-            elif document is not None:
-                self._answer(HTTPStatus.OK, json.dumps(document).encode(), TYPES[".json"])
-            elif (file := server.file(path)) is None:
-                self._answer(HTTPStatus.NOT_FOUND)
-            elif file.suffix == ".html":
-                content = file.read_bytes()
-                policy = content_security_policy(content)
-                self._answer(HTTPStatus.OK, content, TYPES[".html"], policy)
-            else:
-                self._send_file(file)
+    daemon_threads = True
 
-        def do_PUT(self) -> None:
-            told = self.headers.get(TOKEN_HEADER) or ""
-            length = self.headers.get("Content-Length") or ""
-            place = server.place_for(self.path)
-            self.close_connection = True  # what was not read must not be taken for a request
-            known = secrets.compare_digest(told.encode(), server.token.encode())
-            if self.headers.get("Host") not in server.hosts or not known:
-                self._answer(HTTPStatus.FORBIDDEN)
-            elif place is None:
-                self._answer(HTTPStatus.NOT_FOUND)
-            elif not length.isdecimal() or int(length) > MOST_BYTES:
-                self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-            else:
-                self._take(place, int(length))
+    def __init__(self, local: LocalServer, port: int) -> None:
+        super().__init__((ADDRESS, port), _Handler)
+        self.local = local
 
-        def _take(self, place: Path, length: int) -> None:
-            content = self.rfile.read(length)
-            if len(content) != length:
-                self._answer(HTTPStatus.BAD_REQUEST)
-                return
-            place.parent.mkdir(exist_ok=True)
-            place.write_bytes(content)
-            self._answer(HTTPStatus.NO_CONTENT)
 
-        def _send_file(self, file: Path) -> None:
-            self.send_response(HTTPStatus.OK)
-            self._say(file.stat().st_size, TYPES.get(file.suffix, "application/octet-stream"))
-            with file.open("rb") as content:
-                shutil.copyfileobj(content, self.wfile)
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "pocketportrait", ""
 
-        def _answer(
-            self,
-            status: HTTPStatus,
-            content: bytes = b"",
-            type: str = "text/plain; charset=utf-8",
-            policy: str | None = None,
-        ) -> None:
-            self.send_response(status)
-            self._say(len(content), type, policy)
-            self.wfile.write(content)
+    @property
+    def _local(self) -> LocalServer:
+        assert isinstance(self.server, _Http)
+        return self.server.local
 
-        def _say(self, length: int, type: str, policy: str | None = None) -> None:
-            for name, value in (
-                ("Content-Type", type),
-                ("Content-Length", str(length)),
-                ("Content-Security-Policy", policy or content_security_policy()),
-                ("Cross-Origin-Opener-Policy", "same-origin"),
-                ("Cross-Origin-Embedder-Policy", "require-corp"),
-                ("Cross-Origin-Resource-Policy", "same-origin"),
-                ("Permissions-Policy", "camera=(self), microphone=(), geolocation=()"),
-                ("Referrer-Policy", "no-referrer"),
-                ("X-Content-Type-Options", "nosniff"),
-                ("Cache-Control", "no-store"),
-            ):
-                self.send_header(name, value)
-            self.end_headers()
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        document = self._local.documents.get(path.removeprefix("/"))
+        if self.headers.get("Host") not in self._local.hosts:
+            self._answer(HTTPStatus.FORBIDDEN)
+        elif document is not None:
+            self._answer(HTTPStatus.OK, json.dumps(document).encode(), TYPES[".json"])
+        elif (file := self._local.file(path)) is None:
+            self._answer(HTTPStatus.NOT_FOUND)
+        elif file.suffix == ".html":
+            content = file.read_bytes()
+            policy = content_security_policy(content)
+            self._answer(HTTPStatus.OK, content, TYPES[".html"], policy)
+        else:
+            self._send_file(file)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: a page asks for a file at a time."""
+    def do_PUT(self) -> None:
+        told = self.headers.get(TOKEN_HEADER) or ""
+        length = self.headers.get("Content-Length") or ""
+        place = self._local.place_for(self.path)
+        self.close_connection = True  # what was not read must not be taken for a request
+        known = secrets.compare_digest(told.encode(), self._local.token.encode())
+        if self.headers.get("Host") not in self._local.hosts or not known:
+            self._answer(HTTPStatus.FORBIDDEN)
+        elif place is None:
+            self._answer(HTTPStatus.NOT_FOUND)
+        elif not length.isdecimal() or int(length) > MOST_BYTES:
+            self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        else:
+            self._take(place, int(length))
 
-    return Handler
+    def _take(self, place: Path, length: int) -> None:
+        content = self.rfile.read(length)
+        if len(content) != length:
+            self._answer(HTTPStatus.BAD_REQUEST)
+            return
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(content)
+        self._answer(HTTPStatus.NO_CONTENT)
+
+    def _send_file(self, file: Path) -> None:
+        self.send_response(HTTPStatus.OK)
+        self._say(file.stat().st_size, TYPES.get(file.suffix, "application/octet-stream"))
+        with file.open("rb") as content:
+            shutil.copyfileobj(content, self.wfile)
+
+    def _answer(
+        self,
+        status: HTTPStatus,
+        content: bytes = b"",
+        type: str = "text/plain; charset=utf-8",
+        policy: str | None = None,
+    ) -> None:
+        self.send_response(status)
+        self._say(len(content), type, policy)
+        self.wfile.write(content)
+
+    def _say(self, length: int, type: str, policy: str | None = None) -> None:
+        for name, value in (
+            ("Content-Type", type),
+            ("Content-Length", str(length)),
+            ("Content-Security-Policy", policy or content_security_policy()),
+            ("Cross-Origin-Opener-Policy", "same-origin"),
+            ("Cross-Origin-Embedder-Policy", "require-corp"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
+            ("Permissions-Policy", "camera=(self), microphone=(), geolocation=()"),
+            ("Referrer-Policy", "no-referrer"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Cache-Control", "no-store"),
+        ):
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: a page asks for a file at a time."""
