@@ -43,7 +43,7 @@ test-slow: $(STAMP)
 
 # compiles the Android demo, runs its tests, and plants faults; wants a JDK, npm and apt-get (fetches about 400 MB once)
 android-check: $(STAMP)
-	$(BIN)/python -m android_demo.check
+	$(BIN)/python -m android_demo.check $(if $(FULL),--full)
 
 # needs ../shared/data, ../shared/score and ../shared/teachers; the scorer runs in an environment of its own
 acceptance: $(STAMP)

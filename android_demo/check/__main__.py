@@ -34,7 +34,7 @@ from android_demo.check.kotlin import (
 from android_demo.check.outcome import Outcome
 from android_demo.check.reports import report_complaints
 from android_demo.check.resources import link_resources
-from android_demo.check.tools import Tools, fetch_tools
+from android_demo.check.toolchain import Tools, fetch_tools
 from pocketportrait.errors import PortraitError
 
 DEMO = Path(__file__).resolve().parent.parent

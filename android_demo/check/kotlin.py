@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from android_demo.check.tools import Tools
+from android_demo.check.toolchain import Tools
 from pocketportrait.errors import MissingToolError
 from pocketportrait.runtime.targets.command import run_command
 

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from android_demo.check.tools import Tools
+from android_demo.check.toolchain import Tools
 from pocketportrait.runtime.targets.command import run_command
 
 TIMEOUT_S = 300.0

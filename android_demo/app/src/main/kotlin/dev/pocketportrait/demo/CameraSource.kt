@@ -15,6 +15,7 @@ import android.media.ImageReader
 import android.os.Handler
 import android.os.HandlerThread
 import dev.pocketportrait.pipeline.YuvMatrix
+import java.util.concurrent.atomic.AtomicInteger
 
 private const val WIDTH_PX = 640
 private const val HEIGHT_PX = 480
@@ -41,6 +42,7 @@ class CameraSource(
     private val reader = ImageReader.newInstance(WIDTH_PX, HEIGHT_PX, ImageFormat.YUV_420_888, IMAGES)
     private var device: CameraDevice? = null
     private var sensorDegrees = 0
+    private val taken = AtomicInteger()
 
     @Volatile
     private var closed = false
@@ -67,8 +69,8 @@ class CameraSource(
         device?.close()
         device = null
         thread.quitSafely()
-        // images that are still worked on are closed by whoever took them; the reader's surface goes with the last
         reader.setOnImageAvailableListener(null, null)
+        if (taken.get() == 0) reader.close()
     }
 
     private fun front(manager: CameraManager): String? = manager.cameraIdList.firstOrNull { id ->
@@ -80,7 +82,14 @@ class CameraSource(
         if (closed) return image.close()
         val degrees = (sensorDegrees + displayDegrees()) % 360
         val timeS = image.timestamp / 1e9
-        onFrame(DriverFrame(timeS, { pixelsOf(image, YuvMatrix.CAMERA).oriented(degrees, mirror = true) }, image::close))
+        taken.incrementAndGet()
+        onFrame(DriverFrame(timeS, { pixelsOf(image, YuvMatrix.CAMERA).oriented(degrees, mirror = true) }, { giveBack(image) }))
+    }
+
+    /** Closes an image, and with the last one the reader: it would take an image away from under who reads it. */
+    private fun giveBack(image: Image) {
+        image.close()
+        if (taken.decrementAndGet() == 0 && closed) reader.close()
     }
 
     private inner class Opening(private val handler: Handler) : CameraDevice.StateCallback() {

@@ -94,7 +94,7 @@ class MainActivity : Activity(), PerformerListener {
 
     override fun onReady(bundle: PortraitBundle) = runOnUiThread {
         isMarked = "mark" in bundle.manifest.model
-        tell("")
+        if (message.text.toString() == getString(R.string.preparing)) message.text = ""
     }
 
     override fun onDrawn(frame: DrawnFrame, timeS: Double, clock: FrameClock) {
@@ -102,7 +102,7 @@ class MainActivity : Activity(), PerformerListener {
             try {
                 recorder?.add(frame.picture)
             } catch (error: IllegalStateException) { // the encoder's, CodecException too
-                recorder = null
+                runOnUiThread { stopRecording() }
                 tell(getString(R.string.recording_failed, error.message.orEmpty()))
             }
         }
@@ -137,9 +137,9 @@ class MainActivity : Activity(), PerformerListener {
     private fun take(photo: Photo) {
         square = photo.square
         portrait.show(photo.square)
-        tell(if (photo.hasFace) "" else getString(R.string.photo_without_face))
         performer?.setPhoto(photo.square)
         if (source == null) drive(wantsCamera)
+        if (!photo.hasFace) tell(getString(R.string.photo_without_face))
     }
 
     private fun drive(camera: Boolean) {
@@ -166,14 +166,16 @@ class MainActivity : Activity(), PerformerListener {
         performer = null
     }
 
-    private fun onCameraTrouble(trouble: CameraTrouble, detail: String) = tell(
-        when (trouble) {
+    private fun onCameraTrouble(trouble: CameraTrouble, detail: String) = runOnUiThread {
+        // who has no camera to give is not asked again: the clip drives
+        if (trouble == CameraTrouble.REFUSED || trouble == CameraTrouble.MISSING) drive(camera = false)
+        message.text = when (trouble) {
             CameraTrouble.REFUSED -> getString(R.string.camera_refused)
             CameraTrouble.IN_USE -> getString(R.string.camera_in_use)
             CameraTrouble.MISSING -> getString(R.string.camera_missing)
             CameraTrouble.FAILED -> getString(R.string.camera_failed, detail)
-        },
-    )
+        }
+    }
 
     private fun onClipTrouble(detail: String) = tell(getString(R.string.clip_failed, detail))
 

@@ -5,7 +5,9 @@ import android.app.Instrumentation
 import android.os.Bundle
 import dev.pocketportrait.pipeline.InputError
 import dev.pocketportrait.pipeline.sha256
+import dev.pocketportrait.pipeline.unpackBundle
 import java.io.File
+import dev.pocketportrait.pipeline.Bundle as PortraitBundle
 
 private const val REPORT = "report.json"
 
@@ -15,7 +17,7 @@ private const val REPORT = "report.json"
  * `am instrument -w -e bundle DIR -e runs N -e engine ort|litert -e accel cpu|gpu [-e precision P] [-e nonce HEX]
  * dev.pocketportrait.demo/.ParityInstrumentation`
  *
- * DIR is absolute, or relative to the app's files; without it the bundle that came with the app is taken. The report
+ * DIR is a folder or a .zip, absolute or relative to the app's files; without it the shipped bundle is taken. The report
  * (docs/schemas/report-1.json) lies in the app's files as report.json; the results say its SHA-256 and repeat the
  * nonce, so that a report of another run is not taken for this one's. It is written last.
  */
@@ -53,10 +55,7 @@ class ParityInstrumentation : Instrumentation() {
         target.delete()
         val runs = wishes.getString("runs", "30").toIntOrNull() ?: throw InputError("runs: want a whole number, got ${wishes.getString("runs")}")
         val named = wishes.getString("bundle")
-        val bundle = when {
-            named == null -> shippedBundle(targetContext)
-            else -> dev.pocketportrait.pipeline.Bundle.open(targetContext.filesDir.resolve(named))
-        }
+        val bundle = if (named == null) shippedBundle(targetContext) else opened(targetContext.filesDir.resolve(named))
         engineNamed(wishes.getString("engine", "ort"), wishes.getString("accel", "cpu")).use { engine ->
             val report = checkDevice(targetContext, bundle, engine, wishes.getString("precision"), runs).report
             target.writeText(report.json())
@@ -64,5 +63,13 @@ class ParityInstrumentation : Instrumentation() {
         }
         results.putString("report", target.path)
         results.putString("sha256", target.inputStream().use(::sha256))
+    }
+
+    private fun opened(place: File): PortraitBundle {
+        if (!place.isFile) return PortraitBundle.open(place)
+        val unpacked = File(targetContext.cacheDir, "bundle")
+        unpacked.deleteRecursively()
+        unpacked.mkdirs()
+        return PortraitBundle.open(place.inputStream().use { unpackBundle(it, unpacked) })
     }
 }

@@ -2,6 +2,7 @@ package dev.pocketportrait.demo
 
 import android.content.Context
 import android.os.SystemClock
+import android.util.Log
 import dev.pocketportrait.pipeline.Bundle
 import dev.pocketportrait.pipeline.CropSteering
 import dev.pocketportrait.pipeline.DrawnFrame
@@ -84,7 +85,7 @@ class Performer(private val context: Context, private val listener: PerformerLis
         while (true) commands.poll()?.invoke(session) ?: break
         if (!session.hasPhoto) return
         val start = SystemClock.elapsedRealtimeNanos()
-        val picture = frame.picture()
+        val picture = pixels(frame) ?: return
         val following = if (isLive) steering ?: CropSteering(centredCrop(picture.width, picture.height), picture.width, picture.height).also { steering = it } else null
         val crop = following?.crop ?: centredCrop(picture.width, picture.height)
         val drawn = session.step(cut(picture, crop))
@@ -92,5 +93,15 @@ class Performer(private val context: Context, private val listener: PerformerLis
         val now = SystemClock.elapsedRealtimeNanos()
         clock.tick(now / 1e9, (now - start) / 1e6)
         listener.onDrawn(drawn, frame.timeS, clock)
+    }
+
+    /** Returns a frame's pixels, null for a broken frame: the next one may be whole. */
+    private fun pixels(frame: DriverFrame): Picture? = try {
+        frame.picture()
+    } catch (error: InputError) {
+        Log.w("pocketportrait", "a frame is dropped: ${error.message}")
+        null
+    } catch (error: IllegalStateException) { // its image went with the camera
+        null
     }
 }
