@@ -18,6 +18,7 @@ from pocketportrait.errors import InputError, MissingToolError
 from pocketportrait.runtime.targets import browser as module
 from pocketportrait.runtime.targets.browser import KINDS, BrowserTarget
 from pocketportrait.runtime.targets.chromium import VARIABLE, find_chromium
+from pocketportrait.runtime.targets.folder_target import Pushed
 from pocketportrait.runtime.targets.protocol import Job, Outcome, TargetError, execute
 from pocketportrait.runtime.web.server import TOKEN_HEADER
 from pocketportrait.runtime.web.vendor import INSTALLED
@@ -221,6 +222,24 @@ def test_a_file_that_an_engine_refuses_is_a_failed_check(
 ) -> None:
     with pytest.raises(InputError, match="want a file that onnxruntime-web loads"):
         execute(real, job)
+
+
+class Corrupting(BrowserTarget):
+    """A disk that loses the last byte of the model."""
+
+    def _send(self, pushed: Pushed) -> None:
+        model = pushed.folder / "model.onnx"
+        model.write_bytes(model.read_bytes()[:-1])
+
+
+@pytest.mark.slow
+def test_a_model_that_changed_on_the_way_is_refused_by_the_page(
+    tiny_bundle: Bundle, real: BrowserTarget
+) -> None:
+    target = Corrupting(real.name)
+    with pytest.raises(InputError, match=r"model\.onnx: want sha256 .* send it again"):
+        run(tiny_bundle, target, "onnx", "motion")
+    assert target._page is None  # it is not asked again
 
 
 @pytest.mark.slow

@@ -7,14 +7,20 @@ import hashlib
 import http.client
 import io
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 import tarfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pocketportrait.bundle import Bundle
+from pocketportrait.cli import main
 from pocketportrait.errors import InputError, MissingToolError
 from pocketportrait.runtime.targets.command import Ran
 from pocketportrait.runtime.targets.protocol import TargetError
@@ -197,3 +203,32 @@ def test_npm_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         TargetError, match=r"npm pack onnxruntime-web@1\.30\.0 failed: npm error 404"
     ):
         vendor.fetch_packages(tmp_path, lambda _: None)
+
+
+def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
+    (tmp_path / "browser").mkdir()
+    (tmp_path / "browser" / INSTALLED).write_text("{}")
+    environment = os.environ | {"POCKETPORTRAIT_TARGETS": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    code = "import sys; from pocketportrait.cli import main; sys.exit(main(['web', '--no-open']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            origin = line.split()[1]
+            with urllib.request.urlopen(f"{origin}/config.json", timeout=60) as answer:
+                assert json.loads(answer.read())["format"] == "onnx"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
+    assert "to this machine alone" in line
+
+
+def test_without_engines_the_command_says_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POCKETPORTRAIT_TARGETS", str(tmp_path))
+    assert main(["web", "--no-open"]) == 3
+    assert "run: pocketportrait targets install browser" in capsys.readouterr().err

@@ -93,8 +93,6 @@ class Chromium:
         self.complaints: list[str] = []  # warnings, errors and exceptions of the page
         self.asked: list[str] = []  # addresses that were requested
         self.version = ""
-        self._number, self._rest, self._session = 0, b"", ""
-        self._crashed = False
 
     def __enter__(self) -> Self:
         """Start it with an empty profile.
@@ -108,6 +106,8 @@ class Chromium:
             raise MissingToolError(
                 "browser: want Linux or macOS, where Chromium is told over pipes"
             )
+        self._number, self._rest, self._session = 0, b"", ""
+        self._crashed = False
         self._profile = tempfile.mkdtemp(prefix="pocketportrait-browser-")
         child_in, self._commands = os.pipe()
         self._answers, child_out = os.pipe()
