@@ -20,9 +20,16 @@ from android_demo.check.faults import (
     Fault,
     planted,
 )
-from android_demo.check.framework_calls import ApiList, Call, framework_calls
+from android_demo.check.framework_calls import (
+    FRAMEWORK,
+    ApiList,
+    Call,
+    SignatureList,
+    calls_into,
+)
 from android_demo.check.kotlin import read_junit
 from android_demo.check.reports import report_complaints
+from android_demo.check.signatures import read_signatures
 from pocketportrait.errors import MissingToolError
 
 DEMO = Path(__file__).resolve().parent.parent / "android_demo"
@@ -101,7 +108,7 @@ def test_calls_are_found_in_class_files_and_in_the_list(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "A.class").write_bytes(_class_that_calls("android/tiny/Box", "put", "(I[J)V"))
     (tmp_path / "a" / "B.class").write_bytes(_class_that_calls("java/lang/Object", "<init>", "()V"))
-    assert framework_calls(tmp_path) == {Call("android/tiny/Box", "put", 2)}
+    assert calls_into(FRAMEWORK, tmp_path) == {Call("android/tiny/Box", "put", 2)}
     with zipfile.ZipFile(tmp_path / "api.whl", "w") as wheel:
         wheel.writestr(
             "android-stubs/tiny/__init__.pyi",
@@ -124,6 +131,30 @@ def test_calls_are_found_in_class_files_and_in_the_list(tmp_path: Path) -> None:
         ("Box$Opened", "put", 2),
     ):
         assert not api.has(Call(f"android/tiny/{owner}", name, arity))
+
+
+def test_calls_are_looked_up_in_signatures_and_their_parents(tmp_path: Path) -> None:
+    text = SIGNATURES + (
+        "package java.lang {\n\n  public class Object {\n    method public int hashCode();\n  }\n\n"
+        "  public interface AutoCloseable {\n    method public void close();\n  }\n\n}\n"
+    )
+    (tmp_path / "current.txt").write_text(text)
+    known = SignatureList(read_signatures(tmp_path / "current.txt"))
+    box = "android/tiny/Box"
+    for owner, name, arity in (
+        (box, "<init>", 2),
+        (box, "first", 2),
+        (box, "hashCode", 0),
+        (f"{box}$Opened", "onOpened", 2),
+    ):
+        assert known.has(Call(owner, name, arity)), (owner, name)
+    for owner, name, arity in (
+        (box, "<init>", 0),
+        (box, "first", 1),
+        (box, "last", 0),
+        ("java/lang/String", "isBlank", 0),
+    ):
+        assert not known.has(Call(owner, name, arity)), (owner, name)
 
 
 def test_what_junit_prints_is_read() -> None:

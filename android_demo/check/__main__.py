@@ -21,7 +21,13 @@ from android_demo.check.faults import (
     RESOURCE_FAULTS,
     planted,
 )
-from android_demo.check.framework_calls import ApiList, framework_calls
+from android_demo.check.framework_calls import (
+    FRAMEWORK,
+    JAVA,
+    ApiList,
+    SignatureList,
+    calls_into,
+)
 from android_demo.check.kotlin import (
     Compiled,
     TestRun,
@@ -34,6 +40,7 @@ from android_demo.check.kotlin import (
 from android_demo.check.outcome import Outcome
 from android_demo.check.reports import report_complaints
 from android_demo.check.resources import link_resources
+from android_demo.check.signatures import read_signatures
 from android_demo.check.toolchain import Tools, fetch_tools
 from pocketportrait.errors import PortraitError
 
@@ -85,13 +92,7 @@ def _check_all(work: Path, tools: Tools, outcome: Outcome) -> None:
     if compiled["pipeline"].succeeded:
         _check_junit(work, tools, outcome)
     if compiled["app"].succeeded:
-        api = ApiList(tools.api_list)
-        calls = sorted(framework_calls(work / "app"))
-        missing = [f"{c.owner}.{c.name} with {c.arity} parameters" for c in calls if not api.has(c)]
-        outcome.judge(
-            f"{len(calls)} framework calls exist in API 36",
-            missing if calls else ["none was found"],
-        )
+        _check_calls(work, tools, outcome)
     _check_planted(work, tools, compiled, outcome)
 
 
@@ -131,6 +132,22 @@ def _check_junit(work: Path, tools: Tools, outcome: Outcome) -> None:
         copy = planted(DEMO, work / "manifest", (fault,))
         broken = run_junit(work / "pipeline", copy / RESOURCES, TESTS, work / "unread.json", tools)
         outcome.noticed(fault, fault.noticed_by in broken.failed or _class_failed(broken))
+
+
+def _check_calls(work: Path, tools: Tools, outcome: Outcome) -> None:
+    framework = calls_into(FRAMEWORK, work / "app")
+    java = calls_into(JAVA, work / "app") | calls_into(JAVA, work / "pipeline")
+    newest, oldest = ApiList(tools.api_list), SignatureList(read_signatures(tools.signatures))
+    for what, calls, known in (
+        ("framework calls exist in API 36", framework, newest),
+        ("calls into java.* exist in API 29", java, oldest),
+    ):
+        missing = [
+            f"{c.owner}.{c.name} with {c.arity} parameters"
+            for c in sorted(calls)
+            if not known.has(c)
+        ]
+        outcome.judge(f"{len(calls)} {what}", missing if calls else ["none was found"])
 
 
 def _check_planted(

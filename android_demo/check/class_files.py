@@ -16,9 +16,10 @@ from android_demo.check.signatures import (
     TypeReader,
     Variables,
     binary_name,
+    parents_of,
     read_parameters,
     read_signatures,
-    split_outside,
+    split_call,
 )
 
 ACCESS = {
@@ -119,7 +120,7 @@ class _ClassWriter:
         for outer in one.outer_names:
             if outer in declared:
                 read_parameters(declared[outer].rest, self.variables, interfaces)
-        self.parameters, self.rest = read_parameters(one.rest, self.variables, interfaces)
+        self.parameters, _ = read_parameters(one.rest, self.variables, interfaces)
 
     def data(self) -> bytes:
         """Return the file."""
@@ -148,17 +149,8 @@ class _ClassWriter:
         return start + bytes(self.pool.data) + body
 
     def _parents(self) -> tuple[tuple[str, str], list[tuple[str, str]]]:
-        one = self.one
-        match = re.match(r"\s*(?:extends (.*?))?\s*(?:implements (.*))?$", self.rest)
-        assert match, one.rest
-        extended, implemented = (split_outside(part or "", " ") for part in match.groups())
-        if one.is_interface:
-            extended, implemented = [], extended + implemented
-        if one.kind == "@interface":
-            extended, implemented = [], ["java.lang.annotation.Annotation"]
-        if not extended:
-            extended = [f"java.lang.Enum<{one.name}>" if one.kind == "enum" else "Object"]
-        return self._type(extended[0]), [self._type(i) for i in implemented]
+        extended, implemented = parents_of(self.one)
+        return self._type(extended), [self._type(name) for name in implemented]
 
     def _access(self) -> int:
         one = self.one
@@ -196,7 +188,7 @@ class _ClassWriter:
     def _method(self, member: Member) -> bytes:
         variables = dict(self.variables)
         parameters, text = read_parameters(member.text, variables, self.interfaces)
-        head, inside, tail = _split_call(text.strip())
+        head, inside, tail = split_call(text.strip())
         name, result = "<init>", ("V", "V")
         if member.kind == "method":
             kind, _, name = head.rpartition(" ")
@@ -257,16 +249,6 @@ def _inner_flags(one: Declared) -> int:
     flags |= INTERFACE | ABSTRACT if one.is_interface else 0
     flags |= ABSTRACT if "abstract" in one.modifiers else 0
     return flags | (ENUM if one.kind == "enum" else 0)
-
-
-def _split_call(text: str) -> tuple[str, str, str]:
-    """Return what stands before, in and after the parentheses of a method."""
-    start, depth = text.index("("), 0
-    for end in range(start, len(text)):
-        depth += (text[end] == "(") - (text[end] == ")")
-        if depth == 0:
-            return text[:start], text[start + 1 : end], text[end + 1 :]
-    raise ValueError(f"no end of the parameters in {text!r}")
 
 
 def _counted(rows: list[bytes]) -> bytes:

@@ -1,4 +1,8 @@
-"""Every call of the app into Android, looked up in the list of API 36: nothing was removed since API 29."""
+"""Calls that class files make, looked up in lists of what Android has.
+
+Calls into `android.*` are compiled against API 29 and looked up in API 36, where nothing may be gone. Calls
+into `java.*` are compiled against a JDK, which has more than Android, and looked up in API 29.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,22 @@ import ast
 import re
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-FRAMEWORK = ("android/",)
+from android_demo.check.signatures import (
+    Declared,
+    Member,
+    binary_name,
+    parents_of,
+    split_call,
+    split_outside,
+)
+
+FRAMEWORK = "android/"
+JAVA = "java/"
+DESUGARED = "java/lang/invoke/"  # lambdas and joined strings: the build replaces these calls
 SKIPPED_BYTES = {
     3: 4,
     4: 4,
@@ -38,12 +53,12 @@ class Call:
     arity: int
 
 
-def framework_calls(classes: Path) -> set[Call]:
-    """Return the calls into Android of all class files in a folder."""
+def calls_into(packages: str, classes: Path) -> set[Call]:
+    """Return the calls of all class files in a folder into packages that start so."""
     found = set()
     for file in classes.rglob("*.class"):
         for owner, name, descriptor in _references(file.read_bytes()):
-            if owner.startswith(FRAMEWORK):
+            if owner.startswith(packages) and not owner.startswith(DESUGARED):
                 inside = descriptor[1 : descriptor.index(")")]
                 arity = len(re.findall(r"\[*(?:L[^;]+;|[ZBCSIJFD])", inside))
                 found.add(Call(owner, name, arity))
@@ -78,6 +93,37 @@ def _references(data: bytes) -> Iterator[tuple[str, str, str]]:
     for owner, pair in methods:
         name, descriptor = pairs[pair]
         yield texts[types[owner]], texts[name], texts[descriptor]
+
+
+class SignatureList:
+    """What a signature file declares."""
+
+    def __init__(self, declared: Mapping[str, Declared]) -> None:
+        """Take declarations by name."""
+        self._declared = {binary_name(name): one for name, one in declared.items()}
+
+    def has(self, call: Call, depth: int = 0) -> bool:
+        """Say whether a class or one of its parents has a method of this name and number of parameters."""
+        one = self._declared.get(call.owner)
+        if one is None or depth > MAX_DEPTH:
+            return False
+        if any(_declares(member, call) for member in one.members):
+            return True
+        if call.name == "<init>":
+            return False
+        if one.kind == "enum" and (call.name, call.arity) in (("values", 0), ("valueOf", 1)):
+            return True
+        extended, implemented = parents_of(one)
+        parents = (binary_name(name.split("<")[0]) for name in (extended, *implemented))
+        return any(self.has(Call(parent, call.name, call.arity), depth + 1) for parent in parents)
+
+
+def _declares(member: Member, call: Call) -> bool:
+    if member.kind not in ("ctor", "method"):
+        return False
+    head, inside, _ = split_call(member.text)
+    name = "<init>" if member.kind == "ctor" else head.split()[-1]
+    return name == call.name and len(split_outside(inside, ",")) == call.arity
 
 
 class ApiList:

@@ -211,3 +211,28 @@ def read_parameters(text: str, variables: Variables, interfaces: set[str]) -> tu
                 signature += ":" if erased in interfaces else ""
             signature += ":" + generic
     return f"<{signature}>", text[end + 1 :]
+
+
+def parents_of(one: Declared) -> tuple[str, list[str]]:
+    """Return what a declaration extends and implements, as it is written; interfaces extend Object."""
+    _, rest = read_parameters(one.rest, {}, set())
+    match = re.match(r"\s*(?:extends (.*?))?\s*(?:implements (.*))?$", rest)
+    assert match, one.rest
+    extended, implemented = (split_outside(part or "", " ") for part in match.groups())
+    if one.kind == "@interface":
+        return "Object", ["java.lang.annotation.Annotation"]
+    if one.is_interface:
+        return "Object", extended + implemented
+    if not extended:
+        extended = [f"java.lang.Enum<{one.name}>" if one.kind == "enum" else "Object"]
+    return extended[0], implemented
+
+
+def split_call(text: str) -> tuple[str, str, str]:
+    """Return what stands before, in and after the parentheses of a method."""
+    start, depth = text.index("("), 0
+    for end in range(start, len(text)):
+        depth += (text[end] == "(") - (text[end] == ")")
+        if depth == 0:
+            return text[:start], text[start + 1 : end], text[end + 1 :]
+    raise ValueError(f"no end of the parameters in {text!r}")

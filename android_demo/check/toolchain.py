@@ -96,6 +96,11 @@ class Tools:
         return self.folder / "framework" / "android.jar"
 
     @property
+    def signatures(self) -> Path:
+        """Android's signature file, API 29."""
+        return self.folder / "framework" / "api" / "current.txt"
+
+    @property
     def api_list(self) -> Path:
         """Wheel of type stubs of API 36."""
         (wheel,) = (self.folder / "wheels").glob("chaquopy_stubs_android-*.whl")
