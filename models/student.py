@@ -290,9 +290,13 @@ def _at_least_float32(x: Tensor) -> Tensor:
 
 
 def _sample(control_BCHW: Tensor, matrix_SH: Tensor) -> Tensor:
-    """Sample smooth surfaces through control values on a finer square grid."""
-    matrix = matrix_SH.to(control_BCHW.dtype)
-    return torch.matmul(torch.matmul(matrix, control_BCHW), matrix.T)
+    """Sample smooth surfaces through control values on a finer square grid.
+
+    The constant is the second factor of both products: TFLite's GPU delegate takes no other.
+    """
+    across = matrix_SH.to(control_BCHW.dtype).T
+    rows = torch.matmul(control_BCHW, across)
+    return torch.matmul(rows.transpose(2, 3), across).transpose(2, 3)
 
 
 # BT.601 luma, and two differences to it: full-resolution luma and half-resolution chroma are

@@ -151,7 +151,9 @@ def test_commands_in_the_readme_exist() -> None:
         )
         assert set(re.findall(r"^(?:\$ )?pocketportrait ([a-z][a-z-]*)", code, re.M)) <= known
         assert set(re.findall(r"^(?:\$ )?make ([a-z-]+)", code, re.M)) <= targets
-    assert known <= set(re.findall(r"pocketportrait ([a-z][a-z-]*)", (ROOT / "README.md").read_text()))
+    assert known <= set(
+        re.findall(r"pocketportrait ([a-z][a-z-]*)", (ROOT / "README.md").read_text())
+    )
 
 
 @pytest.mark.parametrize(
