@@ -25,7 +25,8 @@ from pocketportrait.contract import POSE, GraphSpec
 from pocketportrait.errors import InputError
 from pocketportrait.export.golden import Pair, write_golden
 from pocketportrait.export.marked import Mark, marked_student
-from pocketportrait.export.to_coreml import Io, to_coreml
+from pocketportrait.export.mlpackage import Io
+from pocketportrait.export.to_coreml import to_coreml
 from pocketportrait.export.to_onnx import OPSET, halve_onnx, to_onnx
 from pocketportrait.export.to_tflite import halve_tflite, to_tflite
 from pocketportrait.models.dims import graph_specs

@@ -8,8 +8,8 @@ from pathlib import Path
 from pocketportrait.bundle import FORMATS, STANDARD_PRECISIONS, Bundle
 from pocketportrait.export.assemble import MODEL_CARD, export_bundle
 from pocketportrait.export.marked import DEFAULT_MARK, Mark
+from pocketportrait.export.mlpackage import Io
 from pocketportrait.export.sample_pairs import sample_pairs
-from pocketportrait.export.to_coreml import Io
 from pocketportrait.models.weights import load_student, read_facts, shipped_weights
 
 NO_LICENCE = "not stated by the weights"

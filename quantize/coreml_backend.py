@@ -16,7 +16,7 @@ import numpy as np
 from pocketportrait.contract import Array, GraphSpec
 from pocketportrait.errors import ConverterError
 from pocketportrait.export.converter import converter
-from pocketportrait.export.to_coreml import PIXEL, save_checked
+from pocketportrait.export.mlpackage import PIXEL, save_checked
 from pocketportrait.quantize.calibration import Feed
 from pocketportrait.quantize.coreml_graph import (
     CoremlOperation,
