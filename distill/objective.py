@@ -55,6 +55,7 @@ class LossWeights:
     change: float = 3.0
     grid: float = 20.0
     performed: float = 0.25
+    mixed: float = 0.25
 
 
 class Objective(nn.Module):
@@ -146,6 +147,7 @@ class Objective(nn.Module):
         parts |= self._picture_parts(out, photo, target, batch)
         if self.kind == "render":
             parts["performed"] = self._performed(out.image, batch)
+            parts["mixed"] = self._mixed((features, aim, skip), source, driving)
         return parts, out.image.float()
 
     @torch.no_grad()
@@ -180,6 +182,29 @@ class Objective(nn.Module):
         with torch.no_grad():
             blend, shape = self.head(self.student.motion(soften(wanted)).float())
         return expression_loss(self.head, seen, blend, shape, torch.ones_like(seen[:, 0]))
+
+    def _mixed(
+        self, maps: tuple[Tensor, Tensor, Tensor], source_BK: Tensor, driving_BK: Tensor
+    ) -> Tensor:
+        """Return how far photos are from performing one stranger's pose, another's expression.
+
+        Nobody knows how that looks, so only the encoder's reading is compared, softened as in
+        `_performed`; brightness alone can answer. Every other photo of the batch does it.
+        """
+        mixed = torch.cat(
+            [driving_BK.roll(1, 0)[::2, : len(POSE)], driving_BK.roll(2, 0)[::2, len(POSE) :]], 1
+        )
+        image = self.student.render.draw(*[m[::2] for m in maps], source_BK[::2], mixed).image
+        image = image.float()
+        grey = image.mean(1, keepdim=True)
+        image = image.detach() + grey - grey.detach()
+        side = self.student.dims.side
+        if image.shape[-1] != side:
+            image = F.interpolate(image, size=(side, side), mode="bilinear")
+        seen = self.student.motion(soften(image.clamp(0, 1))).float()
+        blend, shape = self.head(mixed)
+        read = expression_loss(self.head, seen, blend, shape, torch.ones_like(seen[:, 0]))
+        return read + 2 * pose_loss(seen, mixed[:, : len(POSE)])
 
     def _picture_parts(
         self, out: Rendered, photo: Tensor, target: Tensor, batch: dict[str, Tensor]

@@ -141,7 +141,7 @@ def test_every_phase_runs_and_the_weights_say_who_taught(options: DistillOptions
     assert lines[0]["pairs"] == 2
     assert [line["step"] for line in lines[1:]] == [2, 3, 5]
     codes = {"pose", "expression", "independence"}
-    look = {"picture", "ssim", "warped", "mesh", "smooth", "cycle"}
+    look = {"picture", "ssim", "warped", "mesh", "smooth", "grid", "cycle"}
     parts = [set(line) - {"phase", "step", "minutes", "pairs_per_s", "loss"} for line in lines[1:]]
     assert parts == [codes | {"warped", "mesh", "smooth"}, look, codes | look]
     facts = read_facts(path)

@@ -15,7 +15,7 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
-from pocketportrait.contract import Array
+from pocketportrait.contract import POSE, Array
 from pocketportrait.distill.clips import Clips
 from pocketportrait.distill.objective import Objective, to_batch
 from pocketportrait.distill.plan import Phase, TrainOptions, learning_rate, read_plan
@@ -23,6 +23,7 @@ from pocketportrait.distill.stage import build
 from pocketportrait.distill.trainer import LOG, train
 from pocketportrait.errors import InputError
 from pocketportrait.models.dims import tiny
+from pocketportrait.models.student import Rendered
 from pocketportrait.models.weights import load_student
 
 SIDE, FRAMES = 64, 12
@@ -133,7 +134,7 @@ def test_render_phase_teaches_all_but_the_motion_encoder(clips: Clips) -> None:
     for name, parameter in objective.named_parameters():
         learns = not name.startswith(("student.motion.", "head."))
         assert (parameter.grad is not None) == learns, name
-    assert "performed" in parts
+    assert {"performed", "mixed"} < set(parts)
     after = objective.student.motion.state_dict()
     assert all(torch.equal(v, after[n]) for n, v in before.items())  # batch statistics too
 
@@ -145,6 +146,30 @@ def test_a_picture_that_reads_like_the_target_performs_it(clips: Clips) -> None:
     batch |= {"place": unmoved, "target_moved": batch["target"]}
     same, other = (objective._performed(batch[n], batch) for n in ("target", "photo"))
     assert float(same) < float(other) / 100
+
+
+def test_photos_perform_the_pose_of_one_stranger_and_the_expression_of_another(
+    clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = Objective(build(tiny(), SIDE), "render").train()
+    side, code = objective.student.dims.side, objective.student.dims.code
+    drawn = torch.rand(2, 3, side, side, requires_grad=True)
+    asked: list[torch.Tensor] = []
+
+    def draw(*given: torch.Tensor) -> Rendered:
+        asked.extend(given)
+        return Rendered(drawn, drawn, drawn, drawn)
+
+    monkeypatch.setattr(objective.student.render, "draw", draw)
+    driving = torch.arange(4.0)[:, None].expand(4, code) * 0.01
+    maps = tuple(torch.full((4, 1, 1, 1), float(k)) for k in range(3))
+    objective._mixed((maps[0], maps[1], maps[2]), driving, driving).backward()
+    mixed = asked[-1] * 100
+    assert torch.allclose(mixed[:, : len(POSE)].mean(1), torch.tensor([3.0, 1.0]))
+    assert torch.allclose(mixed[:, len(POSE) :].mean(1), torch.tensor([2.0, 0.0]))
+    assert drawn.grad is not None
+    assert drawn.grad.abs().max() > 0
+    assert torch.equal(drawn.grad[:, 0], drawn.grad[:, 2])  # colours earn nothing
 
 
 def test_extremes_of_expression_are_drawn_far_more_often_than_they_happen(clips: Clips) -> None:
