@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -72,6 +73,43 @@ def load_student(path: Path) -> Student:
             raise InputError(f"{path.name}: {name}: want finite weights, got NaN or infinity")
     student.load_state_dict(tensors)
     return student.eval()
+
+
+def average_students(parts: Sequence[tuple[Path, float]], path: Path) -> Student:
+    """Average the weights of students that share a training, and write the result.
+
+    Points late on one way of training average to a student at least as good as each where their
+    faults differ (Wortsman et al., "Model soups", ICML 2022, arXiv:2203.05482).
+
+    Args:
+        parts: weights files with how much each counts; at least two, above 0.
+        path: `.safetensors` file to write or replace. Its facts name the parts.
+
+    Raises:
+        InputError: fewer than two parts, a share that is not above 0, or students of other sizes.
+
+    """
+    if len(parts) < 2 or any(not share > 0 for _, share in parts):
+        raise InputError("want two or more weights files with shares above 0")
+    students, facts = [load_student(file) for file, _ in parts], [read_facts(f) for f, _ in parts]
+    for (file, _), student in zip(parts, students, strict=True):
+        if student.dims != students[0].dims:
+            raise InputError(f"{file}: want the sizes of {parts[0][0]}, got others")
+    whole = sum(share for _, share in parts)
+    states = [student.state_dict() for student in students]
+    mean = {}
+    for name, first in states[0].items():
+        terms = [s[name] * (share / whole) for s, (_, share) in zip(states, parts, strict=True)]
+        mean[name] = torch.stack(terms).sum(0) if first.is_floating_point() else first
+    students[0].load_state_dict(mean)
+    kept = {k: v for k, v in facts[0].items() if k not in ("format", "dims", "steps", "licence")}
+    kept["licence"] = " AND ".join(sorted({f.get("licence", "") for f in facts} - {""}))
+    kept["steps"] = " + ".join(
+        f"{share / whole:.3f} x {f.get('steps', '?')}"
+        for f, (_, share) in zip(facts, parts, strict=True)
+    )
+    save_student(students[0], path, facts=kept)
+    return students[0]
 
 
 def read_facts(path: Path) -> dict[str, str]:

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -12,7 +13,12 @@ from pocketportrait.errors import InputError
 from pocketportrait.models.dims import PRESETS, StudentDims, graph_specs, phone, tiny
 from pocketportrait.models.layers import pixel_shuffle, spline_matrix
 from pocketportrait.models.student import Student
-from pocketportrait.models.weights import load_student, save_student
+from pocketportrait.models.weights import (
+    average_students,
+    load_student,
+    read_facts,
+    save_student,
+)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +130,35 @@ def test_broken_weights_are_refused_by_name(
     rewrite(saved, **changes)
     with pytest.raises(InputError, match=message):
         load_student(saved)
+
+
+def test_averaged_weights_are_the_mean_by_shares(
+    student: Student, saved: Path, tmp_path: Path
+) -> None:
+    other = copy.deepcopy(student)
+    for value in other.parameters():
+        value.data += 3
+    save_student(other, tmp_path / "b.safetensors", facts={"steps": "7", "licence": "Apache-2.0"})
+    mean = tmp_path / "mean.safetensors"
+    average_students([(saved, 1), (tmp_path / "b.safetensors", 2)], mean)
+    first, got = load_student(saved), load_student(mean)
+    for (name, a), b in zip(first.named_parameters(), got.parameters(), strict=True):
+        assert (b - a - 2).abs().max() < 0.01, name  # stored in halves
+    facts = read_facts(mean)
+    assert (facts["steps"], facts["licence"]) == ("0.333 x ? + 0.667 x 7", "Apache-2.0")
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"), [((1,), "two or more"), ((1, 0), "above 0"), ((1, 1), "sizes")]
+)
+def test_what_cannot_be_averaged_is_refused(
+    saved: Path, tmp_path: Path, shares: tuple[float, ...], message: str
+) -> None:
+    other = tmp_path / "other.safetensors"
+    save_student(Student(dataclasses.replace(tiny(), code=tiny().code + 8)), other)
+    with pytest.raises(InputError, match=message):
+        average_students(list(zip((saved, other), shares, strict=False)), tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()
 
 
 def test_a_pickle_is_refused(student: Student, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import typer
 from pocketportrait.cli.app import app
 from pocketportrait.cli.extras import needs
 from pocketportrait.cli.progress import counted, line_of_log
+from pocketportrait.errors import InputError
 
 Data = Annotated[Path, typer.Option(help="A folder with clips/, labelled.")]
 Out = Annotated[Path, typer.Option(help="Where checkpoint, weights, log and sheets go.")]
@@ -113,3 +114,29 @@ def train(
 
         weights = train_student(options, on_line)
     typer.echo(f"weights: {weights}")
+
+
+@app.command()
+def average(
+    weights: Annotated[list[Path], typer.Argument(help="Weights of one training's later steps.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the mean goes.")],
+    shares: Annotated[
+        str | None, typer.Option(help="How much each counts, such as 1,2; equal by default.")
+    ] = None,
+) -> None:
+    """Average weights files of one training into one."""
+    counts = _shares(shares, len(weights))
+    with needs("train"):
+        from pocketportrait.models.weights import average_students
+    average_students(list(zip(weights, counts, strict=True)), out)
+    typer.echo(f"weights: {out}")
+
+
+def _shares(text: str | None, count: int) -> list[float]:
+    try:
+        shares = [1.0] * count if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        shares = []
+    if len(shares) != count:
+        raise InputError(f"--shares: want {count} numbers such as 1,2, got {text!r}")
+    return shares
