@@ -194,8 +194,9 @@ class Objective(nn.Module):
         mixed = torch.cat(
             [driving_BK.roll(1, 0)[::2, : len(POSE)], driving_BK.roll(2, 0)[::2, len(POSE) :]], 1
         )
-        image = self.student.render.draw(*[m[::2] for m in maps], source_BK[::2], mixed).image
-        image = image.float()
+        features, aim, skip = (half[::2] for half in maps)
+        out = self.student.render.draw(features, aim, skip, source_BK[::2], mixed)
+        image = out.image.float()
         grey = image.mean(1, keepdim=True)
         image = image.detach() + grey - grey.detach()
         side = self.student.dims.side

@@ -25,6 +25,8 @@ FIXED = (
     *BROWSERS,
 )
 OPEN = ("ssh:HOST", "adb:SERIAL")  # completed by the user; adb alone is the only device there
+ALL = "all"  # every target with a fixed name, each under one name
+ALIASES = ("qemu:arm64",)  # of targets that have another name too
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,16 @@ def target_named(name: str) -> Target:
 def targets_named(names: Iterable[str]) -> list[Target]:
     """Return the targets of names, each of which may be several with commas between them.
 
+    `all` stands for every target with a fixed name: whether it is there or not, so that what is
+    missing is told.
+
     Raises:
         InputError: a target is unknown, named twice, or there is none.
 
     """
-    parts = [part.strip() for name in names for part in name.split(",") if part.strip()]
+    said = [part.strip() for name in names for part in name.split(",") if part.strip()]
+    every = [name for name in FIXED if name not in ALIASES]
+    parts = [name for part in said for name in (every if part == ALL else [part])]
     twice = sorted({part for part in parts if parts.count(part) > 1})
     if not parts or twice:
         raise InputError(f"targets: want each name once, got {', '.join(twice) or 'none'}")
