@@ -206,8 +206,28 @@ def read_result(path: Path) -> Report:
 
     """
     try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        return parse_result(path.read_bytes(), str(path))
+    except OSError as error:
+        first = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: want a record that a command wrote as JSON, got: {first}"
+        ) from error
+
+
+def parse_result(text: bytes, path: str) -> Report:
+    """Read a record that was brought from another machine.
+
+    Args:
+        text: JSON of `report`, `bench`, `gates`, `verify` or `evaluate`.
+        path: how messages call it.
+
+    Raises:
+        InputError: it is no such record, or of a newer schema.
+
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
         first = str(error).splitlines()[0]
         raise InputError(
             f"{path}: want a record that a command wrote as JSON, got: {first}"

@@ -55,21 +55,28 @@ class ParityInstrumentation : Instrumentation() {
         target.delete()
         val runs = wishes.getString("runs", "30").toIntOrNull() ?: throw InputError("runs: want a whole number, got ${wishes.getString("runs")}")
         val named = wishes.getString("bundle")
-        val bundle = if (named == null) shippedBundle(targetContext) else opened(targetContext.filesDir.resolve(named))
-        engineNamed(wishes.getString("engine", "ort"), wishes.getString("accel", "cpu")).use { engine ->
-            val report = checkDevice(targetContext, bundle, engine, wishes.getString("precision"), runs).report
-            target.writeText(report.json())
-            results.putString("passed", report.passed.toString())
+        try {
+            val bundle = if (named == null) shippedBundle(targetContext) else opened(targetContext.filesDir.resolve(named))
+            engineNamed(wishes.getString("engine", "ort"), wishes.getString("accel", "cpu")).use { engine ->
+                val report = checkDevice(targetContext, bundle, engine, wishes.getString("precision"), runs).report
+                target.writeText(report.json())
+                results.putString("passed", report.passed.toString())
+            }
+        } finally {
+            unpacked.deleteRecursively()
         }
         results.putString("report", target.path)
         results.putString("sha256", target.inputStream().use(::sha256))
     }
 
+    private val unpacked: File get() = File(targetContext.cacheDir, "parity")
+
+    /** Opens a folder, or a .zip under its own name: reports call a bundle as its folder is called. */
     private fun opened(place: File): PortraitBundle {
         if (!place.isFile) return PortraitBundle.open(place)
-        val unpacked = File(targetContext.cacheDir, "bundle")
         unpacked.deleteRecursively()
-        unpacked.mkdirs()
-        return PortraitBundle.open(place.inputStream().use { unpackBundle(it, unpacked) })
+        val folder = File(unpacked, place.nameWithoutExtension)
+        folder.mkdirs()
+        return PortraitBundle.open(place.inputStream().use { unpackBundle(it, folder) })
     }
 }
