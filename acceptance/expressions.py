@@ -95,9 +95,10 @@ def peaks(clips: Sequence[Clip], faces: Any, reading: Reading) -> list[Peak]:
     return chosen[:CLIPS]
 
 
-def perform(actor: ModelActor, photo: Array, frames: Sequence[Array]) -> list[Array]:
-    """Draw a photo as it performs a clip from its first frame; return all pictures."""
+def perform(actor: ModelActor, photo: Array, start: Array, frames: Sequence[Array]) -> list[Array]:
+    """Draw a photo as it performs frames of a clip that begins with `start`."""
     actor.start(photo)
+    actor.step(start)
     return [actor.step(frame) for frame in frames]
 
 
@@ -161,11 +162,11 @@ class Studio:
             width = frames[0].shape[1] * (STEPS + 1)
             rows.append(caption(width, f"{name}: {peak.clip.name}, {peak.value:.2f} at the right"))
             for photo, line in (
-                (frames[0], frames),
+                (frames[0], shown),
                 (frames[0], own),
                 (stranger.first_frame(), other),
             ):
-                rows.append(np.concatenate([photo, *[line[k] for k in shown]], 1))
+                rows.append(np.concatenate([photo, *line], 1))
         write_picture(
             self.out / f"{name.replace(', ', '-').replace(' ', '-')}.png", np.concatenate(rows)
         )
@@ -186,7 +187,7 @@ class Studio:
         for peak in found:
             frames = list(frames_of(peak.clip.path))[: peak.frame + 1]
             photos = [Clip(path.stem, path).first_frame() for path in art]
-            drawn = [perform(self.actor, photo, frames)[-1] for photo in photos]
+            drawn = [perform(self.actor, photo, frames[0], frames[-1:])[-1] for photo in photos]
             blank = np.full_like(frames[0], 255)
             rows += [np.concatenate([blank, *photos], 1), np.concatenate([frames[-1], *drawn], 1)]
         write_picture(self.out / "style.png", np.concatenate(rows))

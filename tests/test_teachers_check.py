@@ -91,13 +91,13 @@ def test_a_wrong_teacher_is_exit_1(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_other_kinds_are_refused_with_those_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["teacher", "check", "native", "--weights", "."]) == 2
+    assert main(["teacher", "check", "magic", "--weights", "."]) == 2
     message = capsys.readouterr().err
-    assert "teacher 'native'" in message
+    assert "teacher 'magic'" in message
     assert "liveportrait (" in message
     assert "recorded (" in message
     with pytest.raises(InputError, match="want one of those that exist"):
-        registry.open_teacher("native", Path())
+        registry.open_teacher("magic", Path())
 
 
 def test_a_folder_without_checkpoints_is_one_line(

@@ -122,6 +122,18 @@ def _personalive_gflop() -> Mapping[str, float]:
     return personalive_gflop()
 
 
+def _open_native(folder: Path, device: str) -> Teacher:
+    from pocketportrait.models.teachers.native import NativeTeacher
+
+    return NativeTeacher.open(folder, device=device)
+
+
+def _native_gflop() -> Mapping[str, float]:
+    from pocketportrait.models.teachers.native import gflop
+
+    return gflop()
+
+
 def _open_recorded(folder: Path, device: str) -> Teacher:
     from pocketportrait.models.teachers.recorded import RecordedTeacher
 
@@ -156,6 +168,13 @@ KINDS = {
             _personalive_gflop,
             once=("encode", "embed", "reference"),
             trial=_try_personalive,
+        ),
+        Kind(
+            "native",
+            "a student.safetensors that `train --preset native` wrote",
+            _open_native,
+            gflop=_native_gflop,
+            once=("appearance",),
         ),
         Kind(
             "recorded", "triples.json with the photos, drivers and outputs it names", _open_recorded

@@ -27,7 +27,7 @@ from pocketportrait.cli.training import (
     Threads,
 )
 
-Kind = Annotated[str, typer.Option(help="liveportrait, xnemo, personalive or recorded.")]
+Kind = Annotated[str, typer.Option(help="liveportrait, xnemo, personalive, native or recorded.")]
 Weights = Annotated[
     Path | None, typer.Option(help="The folder with its checkpoints, or with triples.json.")
 ]
