@@ -53,6 +53,7 @@ acceptance: $(STAMP)
 	$(BIN)/python acceptance/evaluate_agreement.py --scored $(OUT)/acceptance --out $(OUT)/agreement || status=1; \
 	$(BIN)/python acceptance/slices.py --bundle $(OUT)/acceptance/bundle --out $(OUT)/slices || status=1; \
 	$(BIN)/python acceptance/teachers.py || status=1; \
+	$(BIN)/python acceptance/quantization.py --out $(OUT)/quantization || status=1; \
 	exit $$status
 
 # after the shipped weights have changed
