@@ -18,8 +18,6 @@ from pocketportrait.bundle import (
     TensorModel,
     Variant,
     VariantGraph,
-    place,
-    write_zip,
 )
 from pocketportrait.contract import POSE, GraphSpec
 from pocketportrait.errors import InputError
@@ -101,10 +99,8 @@ def export_bundle(
     if mark is not None:
         model |= mark.facts(student)
         student = marked_student(student, mark)
-    # a zip is made from a folder beside it, so that an unwritable place fails at once
-    folder = place.beside(out.with_suffix("")) if out.suffix == ".zip" else out
     specs = graph_specs(student.dims)
-    with BundleWriter(folder) as writer:
+    with BundleWriter(out) as writer:
         for format in formats:
             for precision in sorted(precisions, key=STANDARD_PRECISIONS.index):
                 variant = _export_variant(
@@ -123,12 +119,7 @@ def export_bundle(
             licence=licence,
             model=model,
             figures=figures,
-        )
-    if folder != out:
-        try:
-            write_zip(folder, out)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        ).close()
     return Bundle.open(out)
 
 

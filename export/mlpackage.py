@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import uuid
 from pathlib import Path
 from typing import Any, Literal
 
+from pocketportrait import atomic
 from pocketportrait.bundle import place
 from pocketportrait.contract import GraphSpec
 from pocketportrait.errors import ConverterError, InputError
@@ -36,19 +36,17 @@ def save_checked(model: Any, spec: GraphSpec, path: Path, *, io: Io = "tensor") 
         ConverterError: the package is not what the contract says.
 
     """
-    temporary = place.beside(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with converter("coremltools"):
-            model.save(str(temporary))
-            _make_repeatable(temporary)
-            _check_read_back(temporary, spec, io)
-        place.sync(temporary)
-        place.take_place(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: want a writable place, got: {error.strerror}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with atomic.making_folder(path) as folder:
+        temporary = folder / path.name
+        try:
+            with converter("coremltools"):
+                model.save(str(temporary))
+                _make_repeatable(temporary)
+                _check_read_back(temporary, spec, io)
+            place.sync(temporary)
+            place.take_place(temporary, path)
+        except OSError as error:
+            raise InputError(f"{path}: want a writable place, got: {error.strerror}") from error
     return path
 
 

@@ -1,14 +1,41 @@
-"""Copying a sound track without decoding it."""
+"""Copying a sound track without decoding it; another process takes it out of the file it came in."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 
+import av
 import av.error
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
+
+from pocketportrait.errors import InputError
+from pocketportrait.media.decoder import Decoder
+from pocketportrait.media.sound_decoding import FORMAT, LEAD_S
+
+
+@contextlib.contextmanager
+def opened_sound(path: Path) -> Iterator[InputContainer]:
+    """Give the first sound track of a file as a container that holds nothing else.
+
+    Raises:
+        InputError: it has none that can be read, or its decoder died.
+
+    """
+    decoder = Decoder("sound", path)
+    try:
+        try:
+            container = av.open(decoder, "r", format=FORMAT)
+        except (av.error.FFmpegError, OSError) as error:
+            raise InputError(f"{path}: want sound that can be copied, got another") from error
+        with container:
+            yield container
+    finally:
+        decoder.close()
 
 
 def copy_audio(
@@ -17,7 +44,7 @@ def copy_audio(
     """Add the first sound track of `source` to `output`; else say why it cannot be.
 
     Args:
-        source: stays open as long as the copy is used.
+        source: of `opened_sound`; stays open as long as the copy is used.
         output: not yet written to.
         start: the second of `source` that becomes 0.
 
@@ -65,8 +92,9 @@ class AudioCopy:
                 return None
             if packet.pts is None:
                 continue
-            shift = round(self._start / packet.time_base)
+            heard_from = round(self._start / packet.time_base)
+            shift = heard_from + round(LEAD_S / packet.time_base)
             packet.pts -= shift
             packet.dts = packet.pts if packet.dts is None else packet.dts - shift
-            if packet.pts + max(packet.duration or 0, 1) > 0 or shift == 0:
+            if packet.pts + max(packet.duration or 0, 1) > 0 or heard_from == 0:
                 return packet

@@ -42,7 +42,7 @@ def recorded_consent(photo: Path) -> str | None:
         record = json.loads(sidecar_of(photo).read_text())
         same = record["schema_version"] == SCHEMA_VERSION and record["photo_sha256"] == digest
         return str(record["consent"]) if same else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import struct
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from pocketportrait import limits
 from pocketportrait.atomic import replacing
 from pocketportrait.contract import Array
 from pocketportrait.errors import InputError
+from pocketportrait.media.decoder import Decoder
 
-# The formats people have photos in. Others stay closed: PostScript, for one, would run a program.
-READ_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM", "TGA")
 WRITE_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {},
     ".jpg": {"quality": 95, "subsampling": 0},
     ".jpeg": {"quality": 95, "subsampling": 0},
     ".webp": {"lossless": True},
 }
-MOST_PIXELS = 120_000_000  # 360 MB as RGB; phones make up to 200 but save 12 to 50
-MATTE = (127, 127, 127)  # what shows through transparent parts
-
-# What Pillow raises for damaged files, over all its formats.
-_DAMAGED = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    TypeError,
-    IndexError,
-    KeyError,
-    struct.error,
-)
 
 
 def read_photo(path: Path) -> Array:
@@ -49,32 +32,18 @@ def read_photo(path: Path) -> Array:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        InputError: the file is missing, empty, no picture, damaged, or has over 120 megapixels.
+        InputError: the file is missing, empty, no picture, damaged, or larger than the limits
+            (120 megapixels, unless they were raised).
 
     """
     require_file(path, "photo")
-    with warnings.catch_warnings():
-        # Pillow warns about large or odd files; ours is the limit that counts.
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(path, formats=READ_FORMATS) as image:
-                _check_size(path, image.size)
-                image.load()
-                return _to_rgb(image)
-        except InputError:
-            raise
-        except UnidentifiedImageError as error:
-            raise InputError(
-                f"{path}: want a photo (JPEG, PNG, WebP, ...), got another kind of file; convert it"
-            ) from error
-        except Image.DecompressionBombError as error:
-            raise _too_large(path, "more") from error
-        except MemoryError as error:
-            raise InputError(f"{path}: want a photo that fits in memory; scale it down") from error
-        except _DAMAGED as error:
-            raise InputError(
-                f"{path}: want a whole photo, got a damaged one ({error}); save or copy it again"
-            ) from error
+    most = limits.current()
+    most.check_file("photo_bytes", path)
+    decoder = Decoder("photo", path)
+    try:
+        return decoder.picture(decoder.answer(), most.photo_pixels)
+    finally:
+        decoder.close()
 
 
 def write_picture(path: Path, picture: Array) -> None:
@@ -121,58 +90,3 @@ def require_file(path: Path, kind: str) -> None:
         raise InputError(
             f"{path}: want a readable {kind}, got: {reason}; check the file"
         ) from error
-
-
-def _check_size(path: Path, size: tuple[int, int]) -> None:
-    if size[0] * size[1] > MOST_PIXELS:
-        raise _too_large(path, f"{size[0]}x{size[1]}")
-
-
-def _too_large(path: Path, got: str) -> InputError:
-    return InputError(
-        f"{path}: want at most {MOST_PIXELS // 10**6} megapixels, got {got}; scale the photo down"
-    )
-
-
-def _to_rgb(image: Image.Image) -> Array:
-    upright = _in_srgb(_upright(image))
-    if upright.mode.startswith("I") or upright.mode == "F":
-        grey = _to_eight_bits(np.asarray(upright))
-        return np.repeat(grey[..., None], 3, axis=2)
-    if upright.has_transparency_data:
-        colour = upright.convert("RGBA")
-        matte = Image.new("RGBA", colour.size, (*MATTE, 255))
-        upright = Image.alpha_composite(matte, colour)
-    return np.array(upright.convert("RGB"))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except _DAMAGED:
-        return image  # broken EXIF data does not make the picture worse
-
-
-def _in_srgb(image: Image.Image) -> Image.Image:
-    """Apply the colour profile: phones save in Display P3, and CMYK without one looks garish."""
-    profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "CMYK"):
-        return image
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(
-            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
-    except (ImageCms.PyCMSError, OSError):
-        return image
-    return converted or image
-
-
-def _to_eight_bits(grey: Array) -> Array:
-    """Reduce 16-bit, 32-bit and float grey; the range is told from the largest value."""
-    values = np.nan_to_num(grey.astype(np.float64))
-    if grey.dtype == np.uint16 or values.max(initial=0.0) > 255:
-        values /= 257
-    elif grey.dtype.kind == "f" and values.max(initial=0.0) <= 1:
-        values *= 255
-    return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)

@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 from pocketportrait.atomic import replacing
 from pocketportrait.contract import Array
 from pocketportrait.errors import InputError
-from pocketportrait.media.audio import AudioCopy, copy_audio
+from pocketportrait.media.audio import AudioCopy, copy_audio, opened_sound
 from pocketportrait.media.container import EXACT, open_container
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -99,10 +99,17 @@ class VideoWriter:
             self._stream = self._add_video()
             self._audio: AudioCopy | None = None
             if self._audio_from is not None:
-                source = stack.enter_context(open_container(self._audio_from))
-                self._audio, self.note = copy_audio(source, self._container, self._audio_start)
+                self._copy_sound(stack, self._audio_from)
             self._stack = stack.pop_all()
         return self
+
+    def _copy_sound(self, stack: contextlib.ExitStack, path: Path) -> None:
+        try:
+            source = stack.enter_context(opened_sound(path))
+        except InputError as error:
+            self.note = f"the sound was left out: {error}"
+        else:
+            self._audio, self.note = copy_audio(source, self._container, self._audio_start)
 
     def write(self, rgb: Array, pts: int | None = None) -> None:
         """Append a frame.

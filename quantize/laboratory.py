@@ -18,8 +18,6 @@ from pocketportrait.bundle import (
     BundleWriter,
     Variant,
     VariantGraph,
-    place,
-    write_zip,
 )
 from pocketportrait.contract import GRAPHS, GraphSpec
 from pocketportrait.errors import InputError
@@ -182,9 +180,8 @@ def _write(
     facts: Mapping[str, tuple[GraphFacts, ...]],
     made: _Made,
 ) -> None:
-    folder = place.beside(out.with_suffix("")) if out.suffix == ".zip" else out
     manifest = bundle.manifest
-    with BundleWriter(folder) as writer:
+    with BundleWriter(out) as writer:
         writer.carry_over(bundle)
         for format, graphs in facts.items():
             shutil.rmtree(writer.folder / format / recipe.name, ignore_errors=True)
@@ -201,12 +198,7 @@ def _write(
             licence=manifest.licence,
             model=manifest.model,
             figures=manifest.figures,
-        )
-    if folder != out:
-        try:
-            write_zip(folder, out)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        ).close()
 
 
 def _variant(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pocketportrait import limits
+from pocketportrait.documents import parse_document
 from pocketportrait.errors import InputError
 
 SCHEMA_VERSION: Final = 1
@@ -153,9 +154,9 @@ def read_recipe(source: str | Path) -> Recipe:
         raise InputError(
             f"recipe: want a .toml or .json file, or one of {', '.join(SHIPPED)}; got {str(source)!r}"
         )
-    return parse_recipe(
-        path.read_text(encoding="utf-8"), path.name, json_text=path.suffix == ".json"
-    )
+    limits.current().check_file("document_bytes", path)
+    text = path.read_bytes().decode(errors="replace")
+    return parse_recipe(text, path.name, json_text=path.suffix == ".json")
 
 
 def parse_recipe(text: str, name: str = "recipe", *, json_text: bool = False) -> Recipe:
@@ -165,8 +166,8 @@ def parse_recipe(text: str, name: str = "recipe", *, json_text: bool = False) ->
         InputError: the text is neither, or its contents are unlike the schema; all faults are told.
 
     """
+    data = parse_document(text, f"{name}: want a recipe", toml=not json_text)
     try:
-        data = json.loads(text) if json_text else tomllib.loads(text)
         return Recipe.model_validate(data)
     except ValidationError as error:
         faults = [
@@ -174,8 +175,6 @@ def parse_recipe(text: str, name: str = "recipe", *, json_text: bool = False) ->
             for fault in error.errors()
         ]
         raise InputError(f"{name}: {'; '.join(faults)}; see docs/quantization.md") from error
-    except ValueError as error:
-        raise InputError(f"{name}: want TOML or JSON, got something else ({error})") from error
 
 
 def shipped_recipe(name: str) -> Recipe:

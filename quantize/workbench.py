@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pocketportrait.bundle import Bundle, BundleWriter, Variant, VariantGraph, place
+from pocketportrait import atomic
+from pocketportrait.bundle import Bundle, BundleWriter, Variant, VariantGraph
 from pocketportrait.contract import GRAPHS
 from pocketportrait.errors import InputError
 from pocketportrait.quantize.calibrated import Calibration
@@ -139,13 +140,11 @@ class Workbench:
         if not path.exists():
             feeds = self._all_feeds().get(plan.graph, []) if plan.integer else []
             spec = self.bundle.graph_spec(plan.graph)
-            made = place.beside(path)  # tools may write a package file by file
-            try:
+            with atomic.making_folder(path) as folder:
+                made = folder / path.name  # tools may write a package file by file
                 BACKENDS[self.format](origin, spec, plan, feeds, made)
                 if not path.exists():  # another process may have been faster
                     made.rename(path)
-            finally:
-                _remove(made)
         return path
 
     def origin(self, graph: str) -> Path:
@@ -202,10 +201,3 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target)
     else:
         shutil.copyfile(source, target)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

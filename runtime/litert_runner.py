@@ -70,18 +70,20 @@ class LitertRunner(FileRunner):
         try:
             interpreter = module.Interpreter(model_path=str(self._path), num_threads=self._threads)
             interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+            keys = list(interpreter.get_signature_list())
+            if not keys:
+                raise InputError(f"{self._path}: want a signature that names the tensors, got none")
+            self._signature = interpreter.get_signature_runner(
+                SIGNATURE if SIGNATURE in keys else keys[0]
+            )
+            details = self._signature
+            return _specs(details.get_input_details()), _specs(details.get_output_details())
+        except InputError:
+            raise
+        except (ValueError, RuntimeError, LookupError, TypeError) as error:
             raise InputError(
                 f"{self._path}: want a TFLite model, got one that does not load: {error}"
             ) from error
-        keys = list(interpreter.get_signature_list())
-        if not keys:
-            raise InputError(f"{self._path}: want a signature that names the tensors, got none")
-        self._signature = interpreter.get_signature_runner(
-            SIGNATURE if SIGNATURE in keys else keys[0]
-        )
-        details = self._signature
-        return _specs(details.get_input_details()), _specs(details.get_output_details())
 
     def _free(self) -> None:
         self._signature = None

@@ -254,6 +254,6 @@ def test_damage_in_the_middle_keeps_both_sides(tmp_path: Path) -> None:
 
 
 def test_huge_frames_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pocketportrait.media.video.MOST_FRAME_PIXELS", 50_000)
-    with pytest.raises(InputError, match="got 240x240; scale the video down"):
+    monkeypatch.setenv("POCKETPORTRAIT_LIMITS", "frame_pixels=50000")
+    with pytest.raises(InputError, match=r"got 57600; .* --limit frame_pixels=N"):
         VideoReader(plain_video(tmp_path / "a.mp4", 1))

@@ -148,7 +148,7 @@ def test_fp16_is_of_a_whole_variant() -> None:
         ('name = "x"\nscheme = "w8"\n[[rules]]\nscheme = "w8"', "want graph, layers or op"),
         ('name = "x"\nscheme = "w8"\n[[rules]]\nlayers = "("\nscheme = "w8"', "regular expression"),
         ('name = "x"\nscheme = "w8"\nsmooth = 1', "smooth"),
-        ("name", "want TOML or JSON"),
+        ("name", "want a recipe, got no TOML"),
     ],
 )
 def test_bad_recipes_are_refused_with_the_place(text: str, words: str) -> None:

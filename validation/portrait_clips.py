@@ -9,17 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import av
-import av.error
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from pocketportrait.bundle.manifest import relative_path
 from pocketportrait.contract import Array
 from pocketportrait.errors import InputError
-from pocketportrait.media.container import open_container
 from pocketportrait.media.photo import read_photo, require_file
 from pocketportrait.media.resample import resample
+from pocketportrait.media.video import plain_frames
 from pocketportrait.validation.portrait import SIDE_PX
 
 MANIFEST = "manifest.json"
@@ -187,22 +185,8 @@ def frames_of(path: Path) -> Iterator[Array]:
         InputError: no video, not square, damaged, or without frames.
 
     """
-    require_file(path, "video")
-    count = 0
-    with open_container(path) as container:
-        if not container.streams.video:
-            raise InputError(f"{path}: want a video with frames, got none; choose another file")
-        try:
-            for frame in container.decode(video=0):
-                yield square(frame.to_ndarray(format="rgb24"), path)
-                count += 1
-        except (av.error.FFmpegError, OSError) as error:
-            raise InputError(
-                f"{path}: want a whole video, got one damaged after {count} frames"
-                f" ({getattr(error, 'strerror', None) or error}); copy it again"
-            ) from error
-    if not count:
-        raise InputError(f"{path}: want a video with frames, got none; record it again")
+    for picture in plain_frames(path):
+        yield square(picture, path)
 
 
 def square(picture: Array, path: Path) -> Array:

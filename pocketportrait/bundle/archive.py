@@ -8,13 +8,10 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from pocketportrait import atomic
+from pocketportrait import atomic, limits
 from pocketportrait.bundle.manifest import MANIFEST, relative_path
 from pocketportrait.errors import InputError
 
-MAX_FILES = 5_000
-MAX_BYTES = 2 * 2**30  # all files unpacked
-MAX_RATIO = 200  # unpacked to packed; weights pack to about half
 RATIO_FLOOR_BYTES = 2**20  # small files of zeros are harmless
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can name
 
@@ -69,11 +66,9 @@ def extract(path: Path, folder: Path) -> Path:
 
 
 def _check(path: Path, entries: list[zipfile.ZipInfo]) -> None:
-    total = sum(e.file_size for e in entries)
-    if len(entries) > MAX_FILES or total > MAX_BYTES:
-        raise InputError(
-            f"{path}: want at most {MAX_FILES} files and {MAX_BYTES} bytes, got {len(entries)} and {total}"
-        )
+    most = limits.current()
+    most.check("archive_files", len(entries), path, "files")
+    most.check("archive_bytes", sum(e.file_size for e in entries), path, "bytes unpacked")
     names: set[str] = set()
     for entry in entries:
         try:
@@ -85,8 +80,6 @@ def _check(path: Path, entries: list[zipfile.ZipInfo]) -> None:
         if entry.filename.casefold() in names:
             raise InputError(f"{path}: {entry.filename}: want each name once, got it twice")
         names.add(entry.filename.casefold())
-        if entry.file_size > max(MAX_RATIO * entry.compress_size, RATIO_FLOOR_BYTES):
-            raise InputError(
-                f"{path}: {entry.filename}: unpacks to more than {MAX_RATIO} times its size;"
-                " refused as a zip bomb"
-            )
+        if entry.file_size > RATIO_FLOOR_BYTES:
+            ratio = entry.file_size / max(entry.compress_size, 1)
+            most.check("archive_ratio", ratio, f"{path}: {entry.filename}", "bytes from one")

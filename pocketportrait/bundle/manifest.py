@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import pydantic_core
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pocketportrait import limits
 from pocketportrait.contract import GraphSpec, Layout, TensorSpec
 from pocketportrait.errors import InputError
 
@@ -67,6 +68,13 @@ class TensorModel(_Strict):
     low: float | None = None
     high: float | None = None
     kind: Literal["tensor", "image"] = "tensor"  # image: a Core ML ImageType, pixels 0..255
+
+    @model_validator(mode="after")
+    def _size_is_sane(self) -> Self:
+        most = limits.current().tensor_elements
+        if not all(0 < size <= most for size in self.shape) or math.prod(self.shape) > most:
+            raise ValueError(f"{self.name!r}: want 1 to {most} elements, got shape {self.shape}")
+        return self
 
     @classmethod
     def of(cls, spec: TensorSpec, *, kind: Literal["tensor", "image"] = "tensor") -> Self:

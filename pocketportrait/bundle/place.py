@@ -4,50 +4,51 @@ from __future__ import annotations
 
 import ctypes
 import os
-import secrets
 import shutil
 import sys
 from pathlib import Path
 
+from pocketportrait import atomic
 
-def beside(target: Path) -> Path:
-    """Return a hidden name on the same disk that nothing uses; it keeps the suffix of `target`."""
-    return target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+OLD = "replaced"  # in the name of what stands aside
 
 
 def sync(folder: Path) -> None:
     """Give every file in a folder usual rights, and bring all of it to the disk."""
-    rights = 0o666 & ~_umask()
+    rights = 0o666 & ~atomic.umask()
     for path in [*folder.rglob("*"), folder]:
         if path.is_file():
             path.chmod(rights)  # some converters write files that only we may read
-        _sync_one(path)
+        atomic.sync(path)
 
 
 def take_place(new: Path, target: Path) -> None:
     """Put the folder `new` where `target` is; what stood there is removed.
 
     On Linux and macOS the two are exchanged in one step. Where the disk cannot do that, a kill
-    between two renames leaves the old folder under the hidden name of `beside`.
+    between two renames leaves the old folder under a hidden name, for `restore`.
     """
     if not target.exists():
         new.rename(target)
     elif _exchange(new, target):
+        atomic.sync(target.parent)
         shutil.rmtree(new, ignore_errors=True)
     else:
-        old = beside(target)
+        old = target.with_name(f".{target.name}.{OLD}")
         target.rename(old)
         new.rename(target)
         shutil.rmtree(old, ignore_errors=True)
-    _sync_one(target.parent)
+    atomic.sync(target.parent)
 
 
-def _sync_one(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def restore(target: Path) -> None:
+    """Bring back what a kill between the two renames of `take_place` left, or remove what it replaced."""
+    old = target.with_name(f".{target.name}.{OLD}")
+    if old.is_dir():
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(target)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -61,9 +62,3 @@ def _exchange(one: Path, other: Path) -> bool:
         return bool(libc.renameat2(at_cwd, a, at_cwd, b, swap) == 0)
     except AttributeError:
         return False
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

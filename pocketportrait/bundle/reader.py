@@ -13,12 +13,12 @@ from typing import Any, Self
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from pocketportrait import limits
 from pocketportrait.bundle.archive import extract
+from pocketportrait.bundle.intake import MODEL_SUFFIXES, check_model
 from pocketportrait.bundle.manifest import MANIFEST, PACKAGE, FileFacts, Manifest, Variant
 from pocketportrait.contract import Array, GraphSpec
 from pocketportrait.errors import InputError
-
-MAX_MANIFEST_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ class Bundle:
         if not file.is_file():
             raise InputError(f"{path}: want a bundle, got no {MANIFEST} in it")
         try:
-            if file.stat().st_size > MAX_MANIFEST_BYTES:
-                raise InputError(f"want {MANIFEST} of at most {MAX_MANIFEST_BYTES} bytes, got more")
+            limits.current().check_file("document_bytes", file)
             manifest = Manifest.from_bytes(file.read_bytes())
             root = folder.resolve()
             for name, facts in manifest.files.items():
@@ -109,12 +108,13 @@ class Bundle:
         """Return where a listed file, or an `.mlpackage` of listed files, lies.
 
         Raises:
-            InputError: it is not listed in the manifest.
+            InputError: it is not listed in the manifest, or a model that `check_model` refuses.
 
         """
         if not self.manifest.files_of(relative):
             raise InputError(f"{relative}: want a file that {MANIFEST} lists, got another")
-        return self.root / relative
+        path = self.root / relative
+        return check_model(path) if path.suffix in MODEL_SUFFIXES else path
 
     def graph_spec(self, name: str) -> GraphSpec:
         """Return a graph's contract: NCHW, float32.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -11,7 +12,9 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
+from pocketportrait import atomic
 from pocketportrait.bundle import place
+from pocketportrait.bundle.archive import write_zip
 from pocketportrait.bundle.manifest import MANIFEST, FileFacts, GraphModel, Manifest, Variant
 from pocketportrait.bundle.reader import Bundle, sha256_of
 from pocketportrait.errors import InputError
@@ -24,9 +27,10 @@ class BundleWriter:
     """
 
     def __init__(self, target: Path) -> None:
-        """Name the folder that the bundle will be."""
+        """Name the folder, or the `.zip`, that the bundle will be."""
         self.target = Path(os.path.realpath(target))
-        self.folder = place.beside(self.target)
+        self._stack = contextlib.ExitStack()
+        self._packed = self.target.suffix == ".zip"
         self._variants: dict[str, dict[str, Variant]] = {}
 
     def __enter__(self) -> Self:
@@ -38,19 +42,23 @@ class BundleWriter:
         """
         target = self.target
         try:
-            holds_other = target.exists() and not (
-                target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()))
+            holds_other = (
+                not self._packed
+                and target.exists()
+                and not (
+                    target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()))
+                )
             )
             if holds_other:
                 raise InputError(
                     f"{target}: want a new folder or an old bundle, got something else there"
                 )
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self.folder.mkdir()
         except OSError as error:
             raise InputError(
                 f"{target}: want a writable place, got: {error.strerror}; choose another"
             ) from error
+        place.restore(target)
+        self.folder = self._stack.enter_context(atomic.making_folder(target))
         return self
 
     def __exit__(
@@ -60,7 +68,7 @@ class BundleWriter:
         trace: TracebackType | None,
     ) -> None:
         """Remove what is left of the temporary folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._stack.close()
         if isinstance(error, OSError):
             raise InputError(
                 f"{self.target}: could not be written: {error.strerror or error}"
@@ -116,6 +124,9 @@ class BundleWriter:
         except ValidationError as error:
             raise InputError(f"{self.target}: {error.errors()[0]['msg']}") from error
         (self.folder / MANIFEST).write_bytes(manifest.to_bytes())
+        if self._packed:
+            write_zip(self.folder, self.target)
+            return Bundle.open(self.target)
         place.sync(self.folder)
         place.take_place(self.folder, self.target)
         return Bundle(self.target, manifest)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from pocketportrait import __version__
+from pocketportrait import __version__, limits
 from pocketportrait.errors import PortraitError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
@@ -27,8 +27,14 @@ app = typer.Typer(
 
 
 @app.callback()
-def _frame() -> None:
+def _frame(
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=N", help="Change a limit of what is read; may be repeated."),
+    ] = None,
+) -> None:
     """Distil, quantize, export, run and verify portrait-animation models for phones."""
+    limits.change(limit or ())
 
 
 @app.command()

@@ -73,10 +73,15 @@ def parse_benchmark_model(text: str) -> BenchmarkTimes:
     """
     if text.lstrip().startswith("{"):
         return _from_json(text)
-    if BLOCK in text:
-        return _from_block(text)
-    if (timings := TIMINGS.search(text)) is not None:
-        return _from_lines(text, [float(figure) / 1000 for figure in timings.groups()])
+    try:
+        if BLOCK in text:
+            return _from_block(text)
+        if (timings := TIMINGS.search(text)) is not None:
+            return _from_lines(text, [float(figure) / 1000 for figure in timings.groups()])
+    except InputError:
+        raise
+    except (ValueError, OverflowError) as error:  # a figure that is none
+        raise InputError(f"benchmark_model: want figures, got: {error}; run it again") from error
     raise InputError(
         "benchmark_model: want what the tool printed, to its end; got no line"
         f" 'Inference timings in us' and no block '{BLOCK}'; run it again"
@@ -159,7 +164,7 @@ def _from_json(text: str) -> BenchmarkTimes:
             p50_ms=float(latency["median_ms"]),
             p95_ms=float(latency["p95_ms"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(
             f"benchmark_model: want the JSON that --result_json writes, got a broken one: {error!r}"
         ) from error

@@ -173,7 +173,7 @@ def _raise_failure(target: str, folder: Path) -> None:
     try:
         failure = json.loads(path.read_bytes())
         kind, message = str(failure["kind"]), str(failure["message"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TargetError(f"{target}: failed, and its report of that is broken") from error
     known = {"InputError": InputError, "MissingToolError": MissingToolError}
     raise known.get(kind, TargetError)(f"{target}: {message}")

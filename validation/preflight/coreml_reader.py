@@ -51,6 +51,17 @@ def read_coreml(path: Path) -> Graph:
 
     """
     spec: Any = open_package(path).get_spec()
+    try:
+        return _graph(spec, path)
+    except InputError:
+        raise
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{path}: want an ML program, got one that cannot be read: {error!r}"
+        ) from error
+
+
+def _graph(spec: Any, path: Path) -> Graph:
     main = spec.mlProgram.functions.get("main")
     if main is None or main.opset not in main.block_specializations:
         raise InputError(f"{path}: want an ML program with a function `main`, got none")

@@ -57,11 +57,11 @@ def read_onnx(path: Path) -> Graph:
     try:
         model = onnx.load(path)
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        return graph_of(model, path.name)
     except Exception as error:  # protobuf's and onnx' classes share no base of their own
         raise InputError(
             f"{path}: want an ONNX model, got one that cannot be read: {error}"
         ) from error
-    return graph_of(model, path.name)
 
 
 def graph_of(model: Any, file: str) -> Graph:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pocketportrait.bundle.intake import check_model
 from pocketportrait.errors import InputError
 from pocketportrait.validation.preflight.coreml_reader import read_coreml
 from pocketportrait.validation.preflight.graph import Graph
@@ -17,7 +18,7 @@ def read_graph(path: Path) -> Graph:
     """Read a file or package by its suffix.
 
     Raises:
-        InputError: another suffix, nothing there, or not what the suffix says.
+        InputError: another suffix, nothing there, not what the suffix says, or refused by `check_model`.
         MissingToolError: the extra that reads this format is not installed.
 
     """
@@ -25,4 +26,4 @@ def read_graph(path: Path) -> Graph:
         raise InputError(
             f"{path}: want a bundle or a file that ends in {', '.join(READERS)}, got {path.suffix!r}"
         )
-    return READERS[path.suffix](path)
+    return READERS[path.suffix](check_model(path))

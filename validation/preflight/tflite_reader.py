@@ -68,12 +68,11 @@ def read_tflite(path: Path) -> Graph:
     if data[4:8] != b"TFL3":
         raise InputError(f"{path}: want a TFLite model, got a file without its mark TFL3")
     try:
-        model = schema.ModelT.InitFromPackedBuf(data, 0)
+        return graph_of(schema.ModelT.InitFromPackedBuf(data, 0), path.name)
     except Exception as error:  # a truncated buffer: struct.error, IndexError, TypeError
         raise InputError(
             f"{path}: want a TFLite model, got one that cannot be read: {error}"
         ) from error
-    return graph_of(model, path.name)
 
 
 def graph_of(model: Any, file: str) -> Graph:
