@@ -14,6 +14,7 @@ from android_demo.check.class_files import write_android_jar
 from android_demo.check.faults import (
     APP_FAULTS,
     CATALOG_FAULTS,
+    COMPONENT_FAULTS,
     MANIFEST_FAULTS,
     PIPELINE_FAULTS,
     RESOURCE_FAULTS,
@@ -28,12 +29,22 @@ from android_demo.check.framework_calls import (
     calls_into,
 )
 from android_demo.check.kotlin import read_junit
+from android_demo.check.native import page_complaints
+from android_demo.check.package import alignment_complaints, assemble, content_complaints
 from android_demo.check.reports import report_complaints
+from android_demo.check.resources import component_complaints, components
 from android_demo.check.signatures import read_signatures
 from pocketportrait.errors import MissingToolError
 
 DEMO = Path(__file__).resolve().parent.parent / "android_demo"
-FAULTS = (*PIPELINE_FAULTS, *MANIFEST_FAULTS, *APP_FAULTS, *RESOURCE_FAULTS, *CATALOG_FAULTS)
+FAULTS = (
+    *PIPELINE_FAULTS,
+    *MANIFEST_FAULTS,
+    *APP_FAULTS,
+    *RESOURCE_FAULTS,
+    *COMPONENT_FAULTS,
+    *CATALOG_FAULTS,
+)
 SIGNATURES = """// Signature format: 2.0
 package android.tiny {
 
@@ -172,6 +183,83 @@ def test_a_report_that_is_missing_or_unlike_the_schema_is_complained_of(tmp_path
     assert report_complaints(tmp_path / "none.json") == ["the tests wrote no report"]
     (tmp_path / "r.json").write_text('{"schema_version": 1, "kind": "report", "unknown": 1}')
     assert any("unknown" in complaint for complaint in report_complaints(tmp_path / "r.json"))
+
+
+def test_libraries_for_small_pages_are_complained_of(tmp_path: Path) -> None:
+    large, small, cut = tmp_path / "large.so", tmp_path / "small.so", tmp_path / "cut.so"
+    large.write_bytes(_library(0x4000))
+    small.write_bytes(_library(0x1000))
+    cut.write_bytes(_library(0x4000)[:80])
+    assert page_complaints([large]) == []
+    assert page_complaints([small]) == ["small.so: want LOAD segments at 16384, got [4096]"]
+    assert "cut off" in page_complaints([cut])[0]
+    (tmp_path / "text.so").write_text("no library")
+    assert "want a 64-bit ELF file" in page_complaints([tmp_path / "text.so"])[0]
+    assert page_complaints([]) == ["want native libraries, got none"]
+
+
+def test_what_is_read_in_place_is_stored_where_a_page_begins(tmp_path: Path) -> None:
+    (tmp_path / "one.so").write_bytes(bytes(100))
+    (tmp_path / "two.dex").write_bytes(bytes(99))
+    with zipfile.ZipFile(tmp_path / "linked.apk", "w") as linked:
+        linked.writestr("resources.arsc", bytes(77))
+    files = {"classes.dex": tmp_path / "two.dex", "lib/one.so": tmp_path / "one.so"}
+    assemble(tmp_path / "linked.apk", files, tmp_path / "whole.apk")
+    assert alignment_complaints(tmp_path / "whole.apk") == []
+    with zipfile.ZipFile(tmp_path / "whole.apk") as whole:
+        assert whole.testzip() is None
+        assert whole.namelist() == ["resources.arsc", *files]
+    with zipfile.ZipFile(tmp_path / "plain.apk", "w") as plain:
+        plain.write(tmp_path / "one.so", "lib/one.so")
+    assert alignment_complaints(tmp_path / "plain.apk") == [
+        "lib/one.so: want it stored at a multiple of 16384"
+    ]
+
+
+def test_classes_that_the_manifest_names_have_to_be_there(tmp_path: Path) -> None:
+    named = components(DEMO)
+    assert {name.rpartition(".")[2] for name in named} == {
+        "MainActivity",
+        "SelfTestActivity",
+        "ParityInstrumentation",
+    }
+    for name in named:
+        file = tmp_path / f"{name.replace('.', '/')}.class"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert component_complaints(DEMO, tmp_path) == []
+    file.unlink()
+    assert component_complaints(DEMO, tmp_path) == [f"{name} has no class"]
+
+
+def test_a_package_that_is_not_what_the_files_say_is_complained_of() -> None:
+    named = sorted(components(DEMO))
+    classes = [f"L{name.replace('.', '/')};" for name in named] + ["Lkotlin/Unit;"]
+    whole = {
+        "package": "dev.pocketportrait.demo",
+        "min_sdk": "26",
+        "target_sdk": "36",
+        "permissions": ["android.permission.CAMERA"],
+        "components": named,
+        "schemes": [False, True, True],
+        "classes": classes,
+        "types": ["Lkotlin/Unit;", "Landroid/app/Activity;", "Lcom/google/ai/edge/litert/Model;"],
+    }
+    assert content_complaints(whole, DEMO) == []
+    for change, words in (
+        ({"permissions": ["android.permission.INTERNET"]}, "permissions: want ['android.permi"),
+        ({"schemes": [True, False, False]}, "schemes: want [False, True, True]"),
+        ({"classes": classes[1:]}, "no class of the package is dev.pocketportrait.demo.Main"),
+        ({"types": ["Lkotlin/Gone;"]}, "Lkotlin/Gone; is named and nobody has it"),
+    ):
+        assert [c for c in content_complaints(whole | change, DEMO) if words in c], words
+
+
+def _library(alignment: int) -> bytes:
+    head = b"\x7fELF\x02\x01" + bytes(26) + struct.pack("<Q", 64) + bytes(14)
+    head += struct.pack("<HH", 56, 2) + bytes(6)
+    segments = [struct.pack("<I44xQ", kind, alignment) for kind in (1, 2)]
+    return head + b"".join(segments)
 
 
 def _class_that_calls(owner: str, name: str, descriptor: str) -> bytes:

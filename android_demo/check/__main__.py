@@ -16,6 +16,7 @@ from android_demo.check.catalog import catalog_complaints
 from android_demo.check.faults import (
     APP_FAULTS,
     CATALOG_FAULTS,
+    COMPONENT_FAULTS,
     MANIFEST_FAULTS,
     PIPELINE_FAULTS,
     RESOURCE_FAULTS,
@@ -37,9 +38,11 @@ from android_demo.check.kotlin import (
     replay_compilation,
     run_junit,
 )
+from android_demo.check.native import page_complaints
 from android_demo.check.outcome import Outcome
+from android_demo.check.package import package_compilation, package_complaints
 from android_demo.check.reports import report_complaints
-from android_demo.check.resources import link_resources
+from android_demo.check.resources import component_complaints, link_resources
 from android_demo.check.signatures import read_signatures
 from android_demo.check.toolchain import Tools, fetch_tools
 from pocketportrait.errors import PortraitError
@@ -52,7 +55,9 @@ TESTS = DEMO / "pipeline" / "src" / "test" / "kotlin"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fetch what is missing, check everything, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m android_demo.check", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="run a real bundle on the JVM too")
+    parser.add_argument(
+        "--full", action="store_true", help="a real bundle on the JVM, and a signed package too"
+    )
     full = parser.parse_args(arguments).full
     start = time.monotonic()
     outcome = Outcome()
@@ -63,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _check_all(Path(folder), tools, outcome)
             if full:
                 _check_end_to_end(Path(folder), tools, outcome)
+                _check_package(Path(folder), tools, outcome)
     except PortraitError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -78,6 +84,8 @@ def _check_all(work: Path, tools: Tools, outcome: Outcome) -> None:
         "resources and manifest link, the camera is the only permission", linked.complaints
     )
     _check_resource_faults(work, tools, outcome)
+    what = "native libraries of ONNX Runtime are made for pages of 16 KB"
+    outcome.judge(what, page_complaints(tools.native_libraries))
     faulty = planted(DEMO, work / "faulty", (*PIPELINE_FAULTS, *APP_FAULTS))
     jobs = [
         pipeline_compilation("pipeline", DEMO, work, tools),
@@ -93,6 +101,7 @@ def _check_all(work: Path, tools: Tools, outcome: Outcome) -> None:
         _check_junit(work, tools, outcome)
     if compiled["app"].succeeded:
         _check_calls(work, tools, outcome)
+        _check_components(work, outcome)
     _check_planted(work, tools, compiled, outcome)
 
 
@@ -107,6 +116,25 @@ def _check_end_to_end(work: Path, tools: Tools, outcome: Outcome) -> None:
     if compiled.succeeded:
         what = "golden vectors and pictures of a real bundle on the JVM are those of Python"
         outcome.judge(what, replay_complaints(work, tools))
+
+
+def _check_package(work: Path, tools: Tools, outcome: Outcome) -> None:
+    _tell("a package: dexed, aligned, signed, and read back")
+    linked = link_resources(DEMO, work / "resources", tools)
+    job = package_compilation(DEMO, work, linked.generated, tools)
+    compiled = compile_all([job], work, tools)[job.name]
+    outcome.judge("all modules compile to what the dexer takes", _said(compiled))
+    if compiled.succeeded:
+        what = "the package is whole, aligned, signed (v2, v3) and what the manifest says"
+        outcome.judge(what, package_complaints(DEMO, work, linked.package, tools))
+
+
+def _check_components(work: Path, outcome: Outcome) -> None:
+    what = "the manifest names classes that there are"
+    outcome.judge(what, component_complaints(DEMO, work / "app"))
+    for fault in COMPONENT_FAULTS:
+        found = component_complaints(planted(DEMO, work / "components", (fault,)), work / "app")
+        outcome.noticed(fault, any(fault.noticed_by in complaint for complaint in found))
 
 
 def _check_catalog(work: Path, outcome: Outcome) -> None:

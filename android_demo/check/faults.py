@@ -124,6 +124,17 @@ RESOURCE_FAULTS = (
     ),
 )
 
+# Noticed beside the classes that were compiled.
+COMPONENT_FAULTS = (
+    Fault(
+        "an instrumentation that the manifest names and nobody wrote",
+        MANIFEST,
+        ".ParityInstrumentation",
+        ".PairityInstrumentation",
+        "PairityInstrumentation",
+    ),
+)
+
 CATALOG_FAULTS = (
     Fault(
         "a version that the dated list does not have",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pocketportrait import atomic
 from pocketportrait.contract import Array, TensorSpec
 from pocketportrait.media.crop import SquareCrop, crop_for_face, cut, landmark_box
 from pocketportrait.media.face import FaceBox
+from pocketportrait.media.source_type import write_source_type
 from pocketportrait.runtime.codes import MotionTransfer
 from pocketportrait.runtime.session import to_tensor
 from pocketportrait.validation.bench_record import Timing
@@ -50,6 +52,7 @@ def write_vectors(folder: Path) -> None:
     }
     _orientations(tensors)
     _tensor(tensors)
+    _source_type(tensors)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_plain(cases), indent=1, sort_keys=True, allow_nan=False)
     atomic.write_bytes(folder / "vectors.json", text.encode() + b"\n")
@@ -184,6 +187,15 @@ def _tensor(tensors: Tensors) -> None:
     picture = tensors["tensor.in"] = _picture(4, 6, 4)
     spec = TensorSpec("photo", (1, 3, 4, 6), low=0.0, high=1.0)
     tensors["tensor.nchw"] = to_tensor(picture, spec)
+
+
+def _source_type(tensors: Tensors) -> None:
+    """Store what is appended to a film that a model made."""
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder) / "film.mp4"
+        film.touch()
+        write_source_type(film)
+        tensors["source_type"] = np.frombuffer(film.read_bytes(), np.uint8)
 
 
 def one_euro(

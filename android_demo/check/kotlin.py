@@ -35,6 +35,7 @@ class Compilation:
     sources: tuple[Path, ...]
     classpath: tuple[Path, ...]
     output: Path
+    options: tuple[str, ...] = ("-jvm-target", "17", "-Werror")
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def run_replay(work: Path, pipeline: Path, arguments: Sequence[str | Path], tool
 
 
 def compile_all(jobs: Sequence[Compilation], work: Path, tools: Tools) -> dict[str, Compiled]:
-    """Compile one after the other; warnings are errors.
+    """Compile one after the other; warnings are errors unless a job's options say otherwise.
 
     Raises:
         MissingToolError: the compiler itself does not run.
@@ -137,7 +138,7 @@ def compile_all(jobs: Sequence[Compilation], work: Path, tools: Tools) -> dict[s
 
 def _arguments(job: Compilation, tools: Tools) -> list[str]:
     classpath = os.pathsep.join(map(str, [tools.kotlin / "kotlin-stdlib.jar", *job.classpath]))
-    options = ["-no-stdlib", "-no-reflect", "-jvm-target", "17", "-Werror"]
+    options = ["-no-stdlib", "-no-reflect", *job.options]
     return [*options, "-cp", classpath, "-d", str(job.output), *map(str, job.sources)]
 
 

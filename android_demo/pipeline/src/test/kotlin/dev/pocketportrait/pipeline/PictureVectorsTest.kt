@@ -88,4 +88,9 @@ class PictureVectorsTest {
             assertArrayEquals(want.toDoubleArray(), doubleArrayOf(got.x, got.y, got.side), 1e-9)
         }
     }
+
+    @Test
+    fun `a film is told to be made as the Python package tells it`() {
+        assertArrayEquals(Vectors.bytes("source_type"), sourceTypeBox())
+    }
 }
