@@ -8,7 +8,6 @@ from, so reports of several machines merge by being put side by side. The schema
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError, WithJsonSchema
 
-from pocketportrait import __version__, atomic
+from pocketportrait import __version__, atomic, limits
 from pocketportrait.bundle import Bundle
+from pocketportrait.documents import parse_document
 from pocketportrait.errors import ExitCode, InputError
 from pocketportrait.validation.bench_record import Bench, Record
 from pocketportrait.validation.checks import Check, Status, VerifyReport
@@ -205,6 +205,7 @@ def read_result(path: Path) -> Report:
         InputError: the file is missing, no such record, or of a newer schema.
 
     """
+    limits.current().check_file("document_bytes", path)
     try:
         return parse_result(path.read_bytes(), str(path))
     except OSError as error:
@@ -225,13 +226,8 @@ def parse_result(text: bytes, path: str) -> Report:
         InputError: it is no such record, or of a newer schema.
 
     """
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        first = str(error).splitlines()[0]
-        raise InputError(
-            f"{path}: want a record that a command wrote as JSON, got: {first}"
-        ) from error
+    wanted = f"{path}: want a record that a command wrote as JSON"
+    data = parse_document(text.decode(errors="replace"), wanted)
     if not isinstance(data, dict) or "schema_version" not in data:
         raise InputError(f"{path}: want a record with its schema_version, got none")
     try:

@@ -39,12 +39,16 @@ def verify(
         bool,
         typer.Option("--strict", help="Warnings fail, and what could not be run is an error."),
     ] = False,
+    trust: Annotated[
+        Path | None, typer.Option(help="Exit 1 unless it is signed by this public key (KEY.pub).")
+    ] = None,
     json: JsonPath = None,
     junit: JUnitPath = None,
 ) -> None:
     """Check hashes, specs and parity of every file of a bundle, here or on targets; exit 1 if one fails."""
     # the engines take seconds to import; `--help` must not pay for them
     from pocketportrait.bundle import Bundle
+    from pocketportrait.bundle.signature import check_signature
     from pocketportrait.runtime.targets.registry import targets_named
     from pocketportrait.validation.junit import write_junit
     from pocketportrait.validation.table import print_report
@@ -52,6 +56,8 @@ def verify(
 
     where = targets_named(targets) if targets else None
     with Bundle.open(bundle) as opened, stages("verify") as tell:
+        if trust:
+            check_signature(opened, trust)
         report = verify_bundle(
             opened,
             formats=format,
