@@ -116,6 +116,13 @@ RESOURCE_FAULTS = (
         "android.permission.INTERNET",
     ),
     Fault(
+        "a library that gets the network because nobody refuses it",
+        MANIFEST,
+        'android.permission.INTERNET" tools:node="remove"',
+        'android.permission.VIBRATE" tools:node="remove"',
+        "android.permission.INTERNET",
+    ),
+    Fault(
         "a text that a layout asks for and nobody has",
         f"{APP}/res/layout/main.xml",
         "@string/choose_photo",

@@ -13,6 +13,9 @@ from pocketportrait.runtime.targets.command import run_command
 TIMEOUT_S = 300.0
 ALLOWED_PERMISSIONS = {"android.permission.CAMERA"}
 PACKAGE = "dev.pocketportrait.demo"
+NETWORK = "android.permission.INTERNET"
+ASKED = r'<uses-permission\b[^>]*?android:name="([^"]+)"[^>]*/>'
+REFUSED = r'<uses-permission\b[^>]*?android:name="([^"]+)"[^>]*?tools:node="remove"[^>]*/>'
 COMPONENTS = ("activity", "service", "receiver", "provider", "instrumentation")
 
 
@@ -77,15 +80,21 @@ def component_complaints(demo: Path, classes: Path) -> list[str]:
 
 
 def _merged(demo: Path, tools: Tools) -> str:
-    """Return the manifest as a build merges it: with the package's name, and what a library asks for.
+    """Return the manifest as a build merges it: with the package's name, and what libraries ask for.
 
-    Our library modules have no manifest. LiteRT's cannot be had here, so what it asks for is not known.
+    Our library modules have no manifest, and LiteRT's cannot be had here: for it stands a library that asks
+    for the network, which the app's manifest has to refuse.
     """
     text = (demo / "app" / "src" / "main" / "AndroidManifest.xml").read_text()
-    library = tools.onnxruntime_manifest.read_text()
-    asked = "".join(re.findall(r"<uses-permission\b[^>]*/>", library))
-    text = text.replace("</manifest>", f"{asked}</manifest>")
-    return text.replace("<manifest ", '<manifest package="' + PACKAGE + '" ', 1)
+    refused = set(re.findall(REFUSED, text))
+    asked = re.findall(ASKED, tools.onnxruntime_manifest.read_text())
+    lines = "".join(
+        f'<uses-permission android:name="{name}" />'
+        for name in dict.fromkeys([*asked, NETWORK])
+        if name not in refused
+    )
+    text = re.sub(REFUSED, "", text).replace("</manifest>", f"{lines}</manifest>")
+    return text.replace("<manifest ", f'<manifest package="{PACKAGE}" ', 1)
 
 
 def _complaints(permissions: set[str], demo: Path) -> list[str]:
