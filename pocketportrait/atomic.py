@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,16 @@ def making_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(held)
+
+
+def scratch_folder() -> contextlib.AbstractContextManager[Path]:
+    """Give a folder among the system's temporary ones; those of killed processes are removed first.
+
+    Raises:
+        InputError: it cannot be made.
+
+    """
+    return making_folder(Path(tempfile.gettempdir(), "pocketportrait"))
 
 
 def write_bytes(path: Path, data: bytes) -> None:

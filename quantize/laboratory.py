@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pocketportrait import atomic
 from pocketportrait.bundle import (
     FORMATS,
     Bundle,
@@ -99,6 +102,7 @@ def quantize_bundle(
         plans = learnt.of(plans) if learnt else plans
         ranges = Calibration.open(bundle, [recipe], calibration, listing=listing)
         work = _work_folder(bundle, recipe, ranges, learnt, out)
+        stack.enter_context(_alone(work, out))
         feeds: dict[str, list[Feed]] = {}
         for format in chosen:
             for graph in GRAPHS:
@@ -160,6 +164,27 @@ def _work_folder(
     key = [recipe.to_json(), files, ranges.digest, taken, tool_versions()]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     return out.with_name(f".{out.stem}.{recipe.name}-{digest}")
+
+
+@contextlib.contextmanager
+def _alone(work: Path, out: Path) -> Iterator[None]:
+    """Keep a second process out of the folder; a killed one's is taken over.
+
+    Raises:
+        InputError: another process works in it, or the place cannot be written to.
+
+    """
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        held = atomic.lock(work)
+    except OSError as error:
+        raise InputError(f"{out}: want a writable place, got: {error.strerror}") from error
+    if held is None:
+        raise InputError(f"{out}: another process is making the same; wait for it")
+    try:
+        yield
+    finally:
+        os.close(held)
 
 
 def _read_back(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -85,8 +84,7 @@ class Workbench:
                 listing=self._listing,
                 judged=self._judged,
             )
-            scratch = tempfile.TemporaryDirectory(prefix="pocketportrait-workbench-")
-            self.scratch = Path(self._stack.enter_context(scratch))
+            self.scratch = self._stack.enter_context(atomic.scratch_folder())
         except BaseException:
             self._stack.close()
             raise

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,7 @@ from typing import Any, Self
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from pocketportrait import limits
+from pocketportrait import atomic, limits
 from pocketportrait.bundle.archive import extract
 from pocketportrait.bundle.intake import MODEL_SUFFIXES, check_model
 from pocketportrait.bundle.manifest import MANIFEST, PACKAGE, FileFacts, Manifest, Variant
@@ -43,18 +43,20 @@ class Bundle:
         """
         path = Path(path)
         if path.is_dir():
-            return cls._verified(path, path, None)
+            return cls._verified(path, path)
         if not path.exists():
             raise InputError(f"{path}: want a bundle (a folder or .zip), got nothing there")
-        temporary = tempfile.TemporaryDirectory(prefix="pocketportrait-")
-        try:
-            return cls._verified(path, extract(path, Path(temporary.name)), temporary)
-        except BaseException:
-            temporary.cleanup()
-            raise
+        with contextlib.ExitStack() as stack:
+            folder = extract(path, stack.enter_context(atomic.scratch_folder()))
+            return cls._verified(path, folder, stack.pop_all)
 
     @classmethod
-    def _verified(cls, path: Path, folder: Path, temporary: Any) -> Self:
+    def _verified(
+        cls,
+        path: Path,
+        folder: Path,
+        keep: Callable[[], contextlib.ExitStack] = contextlib.ExitStack,
+    ) -> Self:
         file = folder / MANIFEST
         if not file.is_file():
             raise InputError(f"{path}: want a bundle, got no {MANIFEST} in it")
@@ -69,7 +71,7 @@ class Bundle:
             raise InputError(f"{path}: {error}") from error
         except OSError as error:
             raise InputError(f"{path}: could not be read: {error.strerror or error}") from error
-        return cls(root, manifest, temporary)
+        return cls(root, manifest, keep())
 
     def __enter__(self) -> Self:
         """Return the bundle."""
@@ -87,7 +89,7 @@ class Bundle:
     def close(self) -> None:
         """Remove the temporary folder of a bundle that was opened from a `.zip`."""
         if self._temporary is not None:
-            self._temporary.cleanup()
+            self._temporary.close()
 
     def variant(self, format: str, precision: str) -> Variant:
         """Return one variant.
