@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import numpy as np
 from pocketportrait.contract import Array, TensorSpec
 from pocketportrait.errors import InputError, MissingToolError
 from pocketportrait.runtime.coreml_package import import_coremltools, open_package, package_specs
+from pocketportrait.runtime.coreml_plan import operators_by_unit
 from pocketportrait.runtime.file_runner import FileRunner, Specs
 
 Units = Literal["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE"]
@@ -55,6 +57,23 @@ class CoremlRunner(FileRunner):
         except Exception as error:  # NSError arrives as RuntimeError or Exception
             raise InputError(f"{self._path}: Core ML does not compile it: {error}") from error
         return specs
+
+    def operators_by_unit(self) -> dict[str, int]:
+        """Return how many operations Core ML plans to run on each unit, by its own compute plan.
+
+        Raises:
+            InputError: this macOS has no plan for the file (plans came with 14.4).
+
+        """
+        assert self._model is not None, "enter the runner first"
+        plans = importlib.import_module("coremltools.models.compute_plan")
+        try:
+            plan = plans.MLComputePlan.load_from_path(
+                self._model.get_compiled_model_path(), self._model.compute_unit
+            )
+        except Exception as error:  # NSError arrives as RuntimeError or Exception
+            raise InputError(f"{self._path}: Core ML gives no compute plan: {error}") from error
+        return operators_by_unit(plan)
 
     def _free(self) -> None:
         self._model = None

@@ -57,7 +57,7 @@ def test_litert_tells_its_partitions(tiny_bundle: Bundle) -> None:
     units, note = bench_worker.residency_of(tiny_bundle.file("tflite/fp32/motion.tflite"), "litert")
     assert note == ""
     assert [u.unit for u in units] == ["XNNPACK"]  # the student delegates whole
-    assert bench_worker.residency_of(Path("x"), "coreml")[1].startswith("coreml does not tell")
+    assert bench_worker.residency_of(Path("x"), "oracle")[1].startswith("oracle does not tell")
 
 
 def test_a_variant_is_measured_in_a_process_and_an_emulated_one_never(tiny_bundle: Bundle) -> None:

@@ -19,6 +19,8 @@ from pocketportrait.contract import Array
 from pocketportrait.errors import InputError
 from pocketportrait.validation.bisect_repro import replay
 from pocketportrait.validation.bisect_search import BisectReport, bisect, bisect_report_schema
+from pocketportrait.validation.checks import Status
+from pocketportrait.validation.verify import verify
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ("sign", "channel order", "scale")
@@ -216,6 +218,8 @@ def test_a_planted_fault_is_found_where_it_is(
 ) -> None:
     path, name = planted(tiny_bundle, tmp_path / "b", format, kind)
     with Bundle.open(path) as bundle:  # hashes agree
+        caught = verify(bundle, formats=[format], precisions=["fp32"]).of(Status.FAIL)
+        assert {(c.graph, c.tensor) for c in caught} == {("render", "image")}
         report, _ = bisect(bundle, f"{format}/fp32", graphs=("render",))
     (divergence,) = report.divergences
     assert divergence.graph == "render"

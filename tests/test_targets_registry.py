@@ -16,12 +16,13 @@ from pocketportrait.runtime.targets.command import Ran
 from pocketportrait.runtime.targets.local import EnvironmentTarget
 from pocketportrait.runtime.targets.protocol import TargetError
 from pocketportrait.runtime.targets.qemu import QemuTarget
-from pocketportrait.runtime.targets.registry import FIXED, default_targets, target_named
+from pocketportrait.runtime.targets.registry import FIXED, OPEN, default_targets, target_named
 from pocketportrait.runtime.targets.ssh import SshTarget
 
 
 @pytest.mark.parametrize(
-    "name", [*FIXED, "ssh:pi@raspberry.local", "adb", "adb:127.0.0.1:5555", "adb:R58M12ABCDE"]
+    "name",
+    [*FIXED, "ssh:pi@raspberry.local", "adb", "adb:127.0.0.1:5555", "adb:R58M12ABCDE", "iphone"],
 )
 def test_every_target_has_the_name_that_it_was_asked_for_by(name: str) -> None:
     assert target_named(name).name == name
@@ -29,14 +30,14 @@ def test_every_target_has_the_name_that_it_was_asked_for_by(name: str) -> None:
 
 def test_only_machines_that_are_really_there_may_report_times() -> None:
     traits = {name: target_named(name).traits for name in FIXED}
-    assert all(t.can_latency for n, t in traits.items() if n.startswith("local:"))
+    assert all(t.can_latency for n, t in traits.items() if n.startswith(("local:", "mac:")))
     assert all(t.emulated for n, t in traits.items() if n.startswith(("qemu:", "oracle:")))
     assert not [n for n, t in traits.items() if t.emulated and t.can_latency]
 
 
 @pytest.mark.parametrize("name", ["", "local", "local:oracle", "qemu:riscv", "ssh:", "ssh", "adb:"])
 def test_an_unknown_target_is_refused_with_those_that_there_are(name: str) -> None:
-    with pytest.raises(InputError, match=r"local:onnxruntime.*ssh:HOST, adb:SERIAL"):
+    with pytest.raises(InputError, match=r"local:onnxruntime.*ssh:HOST, adb:SERIAL, iphone:NAME"):
         target_named(name)
 
 
@@ -51,6 +52,13 @@ def test_names_are_divided_at_commas_and_wanted_once() -> None:
     assert [t.name for t in found] == ["local:litert", "oracle:coreml", "qemu:arm64"]
     with pytest.raises(InputError, match="each name once, got local:litert"):
         registry.targets_named(["local:litert", "local:litert"])
+
+
+def test_all_names_every_target_once_and_may_be_added_to() -> None:
+    names = [t.name for t in registry.targets_named(["all,ssh:pi"])]
+    assert names == [*(name for name in FIXED if name != "qemu:arm64"), "ssh:pi"]
+    with pytest.raises(InputError, match="each name once, got local:litert"):
+        registry.targets_named(["all", "local:litert"])
 
 
 def test_a_runner_is_taken_for_the_format_that_has_it() -> None:
@@ -75,7 +83,7 @@ def test_the_list_shows_every_target(
     monkeypatch.setenv("POCKETPORTRAIT_TARGETS", str(tmp_path))
     assert main(["targets", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.partition(": ")[0] for line in lines] == [*FIXED, "ssh:HOST", "adb:SERIAL"]
+    assert [line.partition(": ")[0] for line in lines] == [*FIXED, *OPEN]
     (qemu,) = (line for line in lines if line.startswith("qemu:arm64-a53"))
     assert "targets install qemu-arm64 (onnx, tflite; emulated; parity, instructions)" in qemu
 
@@ -94,6 +102,23 @@ def test_a_package_that_cannot_be_had_is_quoted_and_nothing_counts_as_installed(
     with pytest.raises(TargetError, match="qemu-user failed: E: Unable to locate"):
         install.install_target("qemu-arm64", folder=tmp_path)
     assert not QemuTarget("qemu:arm64", "a76", tmp_path / "qemu-arm64").probe().available
+
+
+def test_modules_of_the_emulated_python_are_compiled_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = f"python3.{sys.version_info.minor}"
+    sources = [tmp_path / "site/a.py", tmp_path / f"root/usr/lib/{own}/b.py"]
+    for source in sources:
+        source.parent.mkdir(parents=True)
+        source.write_text("x = 1\n")
+    told: list[str] = []
+    install._compile_modules(tmp_path, own, told.append)
+    assert told == []
+    assert all(list(source.parent.glob(f"__pycache__/{source.stem}.*.pyc")) for source in sources)
+    monkeypatch.setattr(install.shutil, "which", lambda name: None)
+    install._compile_modules(tmp_path, "python3.99", told.append)
+    assert told == ["no python3.99 here to compile modules: a job will take about twice as long"]
 
 
 def test_a_cpu_is_described_as_it_is_emulated(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def job_of(choice: Choice, options: BenchOptions) -> Job:
 
 def _skipped(choice: Choice) -> VariantBench | None:
     """Return the record of a variant that has no latency here, None for one that has."""
-    row = _row(choice, choice.runner or choice.format)
+    row = unmeasured(choice, choice.runner or choice.format)
     try:
         runner = choose_runner(choice.format, choice.runner)
     except MissingToolError as error:
@@ -250,13 +250,22 @@ def _skipped(choice: Choice) -> VariantBench | None:
     return None
 
 
-def _row(choice: Choice, runner: str) -> VariantBench:
+def unmeasured(choice: Choice, runner: str, target: str = "") -> VariantBench:
+    """Return the record of a variant that was not measured yet.
+
+    Args:
+        choice: the variant.
+        runner: who runs it.
+        target: where; empty for a process of this machine.
+
+    """
     manifest = (choice.bundle.root / MANIFEST).read_bytes()
     return VariantBench(
         bundle=choice.bundle.root.name,
         bundle_sha256=hashlib.sha256(manifest).hexdigest(),
         variant=choice.variant,
         runner=runner,
+        target=target,
         skipped="not measured yet",
     )
 
@@ -286,7 +295,7 @@ def _measured(
     )
     whole = [sum(parts) for parts in frames]
     job = job_of(choice, options)
-    facts = _row(choice, job.runner).model_dump() | state
+    facts = unmeasured(choice, job.runner).model_dump() | state
     return VariantBench.model_validate(
         facts
         | {

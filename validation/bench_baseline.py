@@ -47,7 +47,7 @@ def _judged(
     reason = "the baseline has no such variant"
     for old in reversed(baselines):
         for before in old.variants:
-            if before.frame is None or (before.variant, before.runner) != (row.variant, row.runner):
+            if before.frame is None or before.name != row.name:
                 continue
             if difference := _difference(old, before, bench, row):
                 reason = difference

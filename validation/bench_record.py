@@ -80,6 +80,7 @@ class VariantBench(Record):
     bundle_sha256: str = ""  # of its manifest
     variant: str  # format/precision
     runner: str
+    target: str = ""  # where, by its name on the command line; empty: a process of the machine
     threads: int | None = None  # asked for; None: the engine chose
     emulated: bool = False
     skipped: str = ""  # the reason
@@ -91,9 +92,14 @@ class VariantBench(Record):
     frame_ms: tuple[FiniteFloat, ...] = ()  # the frames that count, in their order
 
     @property
+    def ran_by(self) -> str:
+        """Return the runner, and the target if there is one."""
+        return f"{self.runner} on {self.target}" if self.target else self.runner
+
+    @property
     def name(self) -> str:
-        """Return variant and runner."""
-        return f"{self.variant} ({self.runner})"
+        """Return variant, runner and target."""
+        return f"{self.variant} ({self.ran_by})"
 
     @model_validator(mode="after")
     def _no_latency_of_an_emulation(self) -> Self:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from pocketportrait.errors import InputError
+from pocketportrait.runtime.coreml_runner import CoremlRunner
 from pocketportrait.validation.bench_record import Residency
 
 ERRORS_ONLY = 3  # onnxruntime's severity
@@ -19,6 +21,8 @@ DELEGATE = "DELEGATE"
 
 def residency_of(path: Path, runner: str) -> tuple[tuple[Residency, ...], str]:
     """Return who ran a file's operators in one pass, and why that is not known where it is not.
+
+    Of Core ML it is the plan that Core ML made for this machine.
 
     Args:
         path: the file, which the runner can load.
@@ -30,6 +34,13 @@ def residency_of(path: Path, runner: str) -> tuple[tuple[Residency, ...], str]:
     if runner in ("litert", "tflite-runtime"):
         package = "ai_edge_litert" if runner == "litert" else "tflite_runtime"
         return _counted(_partitions(path, package)), ""
+    if runner == "coreml":
+        try:
+            with CoremlRunner(path) as loaded:
+                planned = loaded.operators_by_unit()
+        except InputError as error:
+            return (), f"not told: {error}"  # an older macOS; times stand without it
+        return tuple(Residency(unit=unit, operators=n) for unit, n in planned.items()), ""
     return (), f"{runner} does not tell which part of it ran an operator"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from pocketportrait.bundle import Bundle
 from pocketportrait.errors import InputError
 from pocketportrait.runtime.animation import default_bundle
 from pocketportrait.runtime.runner import choose_runner, is_emulated
+from pocketportrait.runtime.targets.registry import targets_named
 from pocketportrait.validation.bench import (
     BenchOptions,
     Choice,
@@ -24,6 +25,7 @@ from pocketportrait.validation.bench_baseline import BASELINE_EFFECT, against_ba
 from pocketportrait.validation.bench_budget import measure_budget
 from pocketportrait.validation.bench_record import Bench
 from pocketportrait.validation.bench_statistic import Bounds
+from pocketportrait.validation.bench_target import measure_targets
 from pocketportrait.validation.report_record import BundleFacts, Report, read_result
 
 Tell = Callable[[str], None]
@@ -34,6 +36,7 @@ class BenchPlan:
     """What to measure; variants are named `format/precision` or `format/precision@runner`."""
 
     variants: tuple[str, ...] = ()  # all of the bundle by default
+    targets: tuple[str, ...] = ()  # other machines, by name; a process of this one by default
     against: str = ""  # B of an A/B run; of `against_bundle` the same variant by default
     against_bundle: Path | None = None
     sustained_s: float = 0.0  # 0: no sustained run
@@ -55,10 +58,13 @@ def run_bench(
         tell: called with a line before each part.
 
     Returns:
-        a report that holds one benchmark and the facts of its bundles.
+        a report that holds one benchmark (of targets: one a device and engine) and the facts of its
+        bundles.
 
     Raises:
-        InputError: a bundle, variant or baseline that cannot be used, or nothing that can be timed.
+        InputError: a bundle, variant or baseline that cannot be used, nothing that can be timed, or an
+            A/B or end-to-end run asked for on targets.
+        TargetError: a target broke off.
         MissingToolError: an A/B run, a sustained or an end-to-end one of a variant that cannot run here.
 
     """
@@ -69,6 +75,8 @@ def run_bench(
     with ExitStack() as stack:
         opened = stack.enter_context(Bundle.open(bundle or default_bundle()))
         choices = [Choice.read(opened, text) for text in plan.variants] or [*all_variants(opened)]
+        if plan.targets:
+            return _report([opened], _on_targets(choices, baselines, plan, tell))
         bench, held = empty_bench(), [opened]
         if plan.against or plan.against_bundle:
             other = opened
@@ -80,11 +88,32 @@ def run_bench(
             found = measure_variants(choices, plan.options, tell)
             bench = bench.model_copy(update={"variants": found})
         bench = _played(bench, choices, plan, tell)
-        return Report(
-            title="Pocket Portrait: milliseconds",
-            bundles=tuple(BundleFacts.of(one) for one in held),
-            benches=(_gated(bench, baselines, plan),),
+        return _report(held, (_gated(bench, baselines, plan),))
+
+
+def _report(held: Sequence[Bundle], benches: tuple[Bench, ...]) -> Report:
+    return Report(
+        title="Pocket Portrait: milliseconds",
+        bundles=tuple(BundleFacts.of(one) for one in held),
+        benches=benches,
+    )
+
+
+def _on_targets(
+    choices: Sequence[Choice], baselines: tuple[Bench, ...], plan: BenchPlan, tell: Tell
+) -> tuple[Bench, ...]:
+    if plan.against or plan.against_bundle or plan.end_to_end:
+        raise InputError(
+            "bench: want one of --targets and --against or --end-to-end, got both; turns and"
+            " stages are measured in processes of this machine"
         )
+    targets = targets_named(plan.targets)
+    sustained_s = plan.sustained_s
+    benches = measure_targets(choices, targets, plan.options, sustained_s=sustained_s, tell=tell)
+    timed = [one for one in benches if any(row.frame for row in one.variants)]
+    if baselines and not timed:
+        raise InputError("bench: want a timed variant to hold against the baseline, got none")
+    return tuple(_gated(one, baselines, plan) if one in timed else one for one in benches)
 
 
 def _compared(

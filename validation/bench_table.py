@@ -21,7 +21,8 @@ def print_bench(bench: Bench, console: Console | None = None) -> None:
     for row in bench.variants:
         if row.skipped:
             console.print("SKIP", style="yellow", end=" ")
-            _line(console, f"{row.variant}: {row.skipped}")
+            place = f" on {row.target}" if row.target else ""
+            _line(console, f"{row.variant}{place}: {row.skipped}")
     for budget in bench.budgets:
         console.print(_budget(budget))
     for run in bench.sustained:
@@ -63,11 +64,21 @@ def _variants(rows: tuple[VariantBench, ...]) -> Table:
         for graph in row.graphs:
             units = ", ".join(f"{u.unit} {u.operators}" for u in graph.residency)
             times = (graph.load_ms, graph.first_ms, *_warm(graph.warm))
-            table.add_row(f"  {graph.graph}", *map(_ms, times), units or "not told")
-        memory = f"{(row.peak_rss_bytes or 0) / MIB:.0f} MiB, {row.process_threads} threads"
-        table.add_row(row.name, "", "", *map(_ms, _warm(row.frame)), memory)
+            note = graph.residency_note if row.target and len(graph.residency_note) < 40 else ""
+            table.add_row(f"  {graph.graph}", *map(_ms, times), units or note or "not told")
+        name = f"{row.variant} on {row.target}" if row.target else row.name
+        table.add_row(name, "", "", *map(_ms, _warm(row.frame)), _process(row))
         table.add_section()
     return table
+
+
+def _process(row: VariantBench) -> str:
+    parts = []
+    if row.peak_rss_bytes is not None:
+        parts.append(f"{row.peak_rss_bytes / MIB:.0f} MiB")
+    if row.process_threads is not None:
+        parts.append(f"{row.process_threads} threads")
+    return ", ".join(parts)
 
 
 def _warm(timing: object) -> tuple[float, ...]:

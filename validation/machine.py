@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from pocketportrait.runtime.targets.device import apple_processor
+
 ENGINES = ("onnxruntime", "ai-edge-litert", "tflite-runtime", "coremltools", "numpy")
 
 
@@ -20,13 +22,14 @@ class Machine(BaseModel):
     system: str
     architecture: str
     processor: str
-    cores: int  # that this process may use
+    cores: int  # that this process may use; 0 where the machine does not tell
     python: str
     engines: dict[str, str]
 
     def line(self) -> str:
         """Return the machine in one line."""
-        return f"{self.processor}, {self.cores} cores, {self.system} {self.architecture}"
+        cores = f"{self.cores} cores, " if self.cores else ""
+        return f"{self.processor}, {cores}{self.system} {self.architecture}".rstrip()
 
 
 def describe_machine() -> Machine:
@@ -48,7 +51,7 @@ def _processor() -> str:
             key, _, value = line.partition(":")
             if key.strip() in ("model name", "Model", "Hardware"):
                 return value.strip()
-    return platform.processor() or "unknown processor"
+    return apple_processor() or platform.processor() or "unknown processor"
 
 
 def _cores() -> int:

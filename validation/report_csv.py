@@ -66,7 +66,7 @@ def _variants(bench: Bench) -> Iterator[Row]:
     for row in bench.variants:
         start = (bench.machine.line(), "bench", row.bundle, row.variant)
         if row.skipped:
-            yield (*start, row.runner, ""), None, Status.SKIP
+            yield (*start, row.ran_by, ""), None, Status.SKIP
         for graph in row.graphs:
             yield (*start, graph.graph, "load_ms"), graph.load_ms, ""
             yield (*start, graph.graph, "first_ms"), graph.first_ms, ""

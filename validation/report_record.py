@@ -160,7 +160,7 @@ def findings(report: Report) -> tuple[Finding, ...]:
     for bench in report.benches:
         for row in bench.variants:
             status = Status.SKIP if row.skipped else Status.PASS
-            found.append(Finding("bench", f"{row.bundle} {row.variant}", status, row.skipped))
+            found.append(Finding("bench", f"{row.bundle} {row.name}", status, row.skipped))
         for regression in bench.regressions:
             name = f"{regression.variant} against the baseline"
             found.append(Finding("bench", name, regression.status, regression.message))

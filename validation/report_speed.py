@@ -40,7 +40,7 @@ def _bench(bench: Bench, source: str) -> Iterator[str]:
     yield percentile_plot(bench.variants)
     yield _processes(bench, source)
     yield from (
-        f'<p><span class="SKIP">SKIP</span> {escape(row.variant)}: {escape(row.skipped)}</p>'
+        f'<p><span class="SKIP">SKIP</span> {escape(row.name)}: {escape(row.skipped)}</p>'
         for row in bench.variants
         if row.skipped
     )
@@ -63,11 +63,11 @@ def _variant(row: VariantBench, source: str) -> Iterator[tuple[str | Cell, ...]]
             number(graph.load_ms, ".2f", f"{at}/load_ms"),
             number(graph.first_ms, ".2f", f"{at}/first_ms"),
         ]
-        name = (row.variant, row.runner, graph.graph, units or graph.residency_note)
+        name = (row.variant, row.ran_by, graph.graph, units or graph.residency_note)
         yield (*name, *start, *_warm(graph.warm, f"{at}/warm"))
     if row.frame:
         rate = f"{1e3 / row.frame.p50_ms:.1f} frames a second"
-        yield (row.variant, row.runner, "frame", rate, "", "", *_warm(row.frame, f"{source}/frame"))
+        yield (row.variant, row.ran_by, "frame", rate, "", "", *_warm(row.frame, f"{source}/frame"))
 
 
 def _processes(bench: Bench, source: str) -> str:

@@ -104,7 +104,7 @@ def _joined(parts: Iterable[str]) -> Iterator[str]:
 def _bench(bench: Bench) -> Iterator[str]:
     rows: Rows = []
     for row in bench.variants:
-        name = (row.variant, row.runner)
+        name = (row.variant, row.ran_by)
         rows += [
             (*name, g.graph, _ms(g.load_ms), _ms(g.first_ms), *_warm(g.warm)) for g in row.graphs
         ]

@@ -17,6 +17,10 @@ Variants = Annotated[
     list[str] | None,
     typer.Option("--variant", "-v", help="Such as onnx/fp32 or onnx/fp32@RUNNER; all by default."),
 ]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--targets", "-t", help="There, such as ssh:HOST,adb,browser; not in a process."),
+]
 Against = Annotated[
     str, typer.Option(help="B of an A/B run in turns; --variant is A. May be the same variant.")
 ]
@@ -54,6 +58,7 @@ ReportPath = Annotated[
 def bench(
     bundle: BundlePath = None,
     variant: Variants = None,
+    targets: Targets = None,
     against: Against = "",
     against_bundle: AgainstBundle = None,
     rounds: Rounds = 100,
@@ -81,6 +86,7 @@ def bench(
     check_forms(places)
     plan = BenchPlan(
         variants=tuple(variant or ()),
+        targets=tuple(targets or ()),
         against=against,
         against_bundle=against_bundle,
         sustained_s=read_duration_s(sustained) if sustained else 0.0,
@@ -98,4 +104,5 @@ def bench(
         write_report(found, place)
     if junit:
         write_report(found, junit, form=".xml")
-    raise typer.Exit(regression_code(found.benches[0].regressions, strict=strict))
+    regressions = [one for bench in found.benches for one in bench.regressions]
+    raise typer.Exit(regression_code(regressions, strict=strict))

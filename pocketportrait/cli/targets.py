@@ -1,8 +1,7 @@
-"""`pocketportrait targets list`, `targets install` and `targets time`."""
+"""`pocketportrait targets list` and `targets install`."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,49 +48,3 @@ def install(
     with stages(f"install {name}") as tell:
         place = install_target(name, tell)
     typer.echo(f"installed: {place}")
-
-
-@targets.command()
-def time(
-    bundle: Annotated[Path, typer.Argument(help="A bundle: a folder, or a .zip of one.")],
-    where: Annotated[list[str], typer.Option("--targets", "-t", help="Such as browser,ssh:HOST.")],
-    precision: Annotated[
-        list[str] | None,
-        typer.Option("--precision", "-p", help="Only this precision; may be repeated."),
-    ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Passes of a graph that count.")] = 30,
-    warmup: Annotated[int, typer.Option(min=0, help="Passes before the clock counts.")] = 5,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads; the engine chooses by default.")
-    ] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="Write the record here.")] = None,
-) -> None:
-    """Print what a driving frame takes on targets whose times mean something; `bench` compares here."""
-    from pocketportrait.bundle import Bundle
-    from pocketportrait.runtime.targets.registry import targets_named
-    from pocketportrait.validation.target_latency import time_targets, write_times
-
-    chosen = targets_named(where)
-    with Bundle.open(bundle) as opened, stages("time") as tell:
-        times = time_targets(
-            opened,
-            chosen,
-            precisions=precision,
-            repeats=repeats,
-            warmup=warmup,
-            threads=threads,
-            tell=tell,
-        )
-    for row in times.rows:
-        if row.skipped:
-            typer.echo(f"SKIP {row.variant} on {row.target}: {row.skipped}")
-            continue
-        warm = {graph: found.warm for graph, found in row.graphs.items()}
-        parts = ", ".join(f"{g} {w.p50_ms:.1f} (p95 {w.p95_ms:.1f})" for g, w in warm.items())
-        ran = row.graphs["render"].residency
-        typer.echo(
-            f"{row.variant} on {row.target}: {row.frame_ms:.1f} ms a frame; {parts}"
-            f"{f'; {ran}' if ran else ''}"
-        )
-    if json:
-        write_times(times, json)

@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -118,7 +119,7 @@ def describe_device(engine: str) -> dict[str, Any]:
     try:
         version = importlib.metadata.version(PACKAGES.get(engine, engine))
     except importlib.metadata.PackageNotFoundError:
-        version = ""
+        version = platform.mac_ver()[0] if engine == "coreml" else ""  # a part of macOS
     return {
         "system": platform.system(),
         "architecture": platform.machine(),
@@ -186,7 +187,19 @@ def _processor() -> str:
                 return facts[key]
         if "CPU part" in facts:
             return f"ARM implementer {facts.get('CPU implementer')}, part {facts['CPU part']}"
-    return platform.processor() or "unknown processor"
+    return apple_processor() or platform.processor() or "unknown processor"
+
+
+def apple_processor() -> str:
+    """Return what a Mac calls its chip, such as Apple M2; nothing on other systems."""
+    if platform.system() != "Darwin":
+        return ""
+    command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return ran.stdout.strip()
 
 
 def _cores() -> int:

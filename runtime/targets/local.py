@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from pocketportrait.runtime.contract_runner import ContractRunner
-from pocketportrait.runtime.runner import KINDS, available_runners, open_file
+from pocketportrait.runtime.runner import KINDS, Runner, available_runners, open_file
 from pocketportrait.runtime.targets.archive import ARCHIVE
 from pocketportrait.runtime.targets.command import run_command
 from pocketportrait.runtime.targets.device import describe_device, peak_rss_bytes
@@ -52,11 +52,12 @@ class LocalTarget:
             MissingToolError: the engine is not installed.
 
         """
-        inner = open_file(job.model, job.format, runner=self._runner, threads=job.threads)
+        inner = self._open(job)
         start = time.perf_counter()
         with ContractRunner(inner, job.graph, job.declared) as runner:
             load_ms = (time.perf_counter() - start) * 1000
             passes = run_passes(runner, job.feeds, warmup=job.warmup, repeats=job.repeats)
+            residency = self._residency(inner)
         timings = TimingsRecord(
             load_ms=load_ms, first_ms=passes.first_ms, passes_ms=tuple(passes.passes_ms)
         )
@@ -67,7 +68,16 @@ class LocalTarget:
             device=DeviceRecord.model_validate(describe_device(self._runner)),
             timings=timings if self.traits.can_latency else None,
             peak_rss_bytes=None if self.traits.emulated else peak_rss_bytes(),
+            residency=residency,
         )
+
+    def _open(self, job: Job) -> Runner:
+        """Return a runner of the job's file that was not entered yet."""
+        return open_file(job.model, job.format, runner=self._runner, threads=job.threads)
+
+    def _residency(self, runner: Runner) -> str:
+        """Return what ran the passes of a runner that is still loaded; nothing where it does not tell."""
+        return ""
 
     def pull(self, job: Job) -> Outcome:
         """Return what the job gave."""

@@ -68,7 +68,7 @@ class DeviceRecord(_Record):
     system: str
     architecture: str
     processor: str
-    cores: int  # that the process may use
+    cores: int  # that the process may use; 0 where the device does not tell
     python: str  # empty where none takes part, as in a browser; so is numpy
     engine: str
     engine_version: str

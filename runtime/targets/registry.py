@@ -11,7 +11,9 @@ from pocketportrait.runtime.targets.adb import ADB, AdbTarget
 from pocketportrait.runtime.targets.arm_profiles import PROFILES
 from pocketportrait.runtime.targets.browser import KINDS as BROWSERS
 from pocketportrait.runtime.targets.browser import BrowserTarget
+from pocketportrait.runtime.targets.iphone import IPHONE, IphoneTarget
 from pocketportrait.runtime.targets.local import local_target
+from pocketportrait.runtime.targets.mac import MAC_UNITS, MacTarget
 from pocketportrait.runtime.targets.protocol import Target, Traits
 from pocketportrait.runtime.targets.qemu import DEFAULT_CPU, QemuTarget
 from pocketportrait.runtime.targets.ssh import SshTarget
@@ -20,11 +22,13 @@ ORACLE = "oracle"
 CPUS = {"qemu:arm64": DEFAULT_CPU} | {f"qemu:arm64-{name}": name for name in PROFILES}
 FIXED = (
     *(f"local:{name}" for name in KINDS if name != ORACLE),
+    *(name for name in MAC_UNITS if name.startswith("mac:")),
     f"{ORACLE}:coreml",
     *CPUS,
     *BROWSERS,
 )
-OPEN = ("ssh:HOST", "adb:SERIAL")  # completed by the user; adb alone is the only device there
+# completed by the user; adb and iphone alone are the only device there
+OPEN = ("ssh:HOST", "adb:SERIAL", "iphone:NAME")
 ALL = "all"  # every target with a fixed name, each under one name
 ALIASES = ("qemu:arm64",)  # of targets that have another name too
 
@@ -50,6 +54,10 @@ def target_named(name: str) -> Target:
         return SshTarget(rest)
     if kind == ADB and (rest or name == ADB):
         return AdbTarget(rest)
+    if kind == IPHONE and (rest or name == IPHONE):
+        return IphoneTarget(rest)
+    if name in MAC_UNITS:
+        return MacTarget(name)
     if name in CPUS:
         return QemuTarget(name, CPUS[name])
     if name in BROWSERS:

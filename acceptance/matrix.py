@@ -1,0 +1,141 @@
+"""Acceptance: one command gives the matrix of every variant on every target that this machine has.
+
+    python acceptance/matrix.py [--bundle B] [--targets T] [--out DIR] [--limit-s N]
+
+Without --bundle a student of the `tiny` preset is exported in three formats and quantized by every shipped
+recipe first. The command is `pocketportrait verify BUNDLE --targets all`. Exit 1 if a variant fails on a
+target, if a target that this project's acceptance stands on is missing, or if the command took too long.
+Writes matrix.json, matrix.xml and figures.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from score_environment import ROOT
+
+from pocketportrait import atomic
+from pocketportrait.bundle import Bundle
+from pocketportrait.bundle.reader import sha256_of
+from pocketportrait.validation.checks import Status, VerifyReport
+from pocketportrait.validation.matrix import MatrixRow, matrix_rows
+
+# by format, the targets without which there is no acceptance; others are checked where they are there
+WANTED = {
+    "onnx": ("local:onnxruntime", "qemu:arm64-a53", "qemu:arm64-a76", "browser"),
+    "tflite": ("local:litert", "qemu:arm64-a53", "qemu:arm64-a76", "browser"),
+    "coreml": ("oracle:coreml",),
+}
+RECIPES = {  # and the formats that have them
+    "w8": ("onnx", "tflite", "coreml"),
+    "w8a8": ("onnx", "tflite", "coreml"),
+    "mixed": ("onnx", "tflite", "coreml"),
+    "w4": ("onnx", "tflite"),
+    "palette6": ("coreml",),
+}
+# tflite-runtime 2.14 is older than 4-bit weights and computes something else without a word
+KNOWN = {("tflite/w4", "local:tflite-runtime")}
+CALIBRATION_FRAMES = range(4, 60, 8)
+
+
+def tiny_bundle(out: Path) -> Path:
+    """Write a bundle of a tiny student with random weights in every format and precision."""
+    sys.path.insert(0, str(ROOT))  # the tests' student: every part of it shows in its outputs
+    from pocketportrait.export.assemble import export_bundle
+    from pocketportrait.media.samples import sample_drivers
+    from pocketportrait.models.dims import tiny
+    from pocketportrait.quantize.calibration import CalibrationFrame, CalibrationSet
+    from pocketportrait.quantize.laboratory import quantize_bundle
+    from pocketportrait.quantize.recipe import shipped_recipe
+    from tests.conftest import random_student, smooth_pictures
+
+    a, b, c, d = smooth_pictures(4, tiny().side)
+    bundle = out / "bundle"
+    export_bundle(random_student(tiny()), bundle, pairs=[(a, b), (c, d)]).close()
+    clip = sample_drivers()[0]
+    frames = tuple(
+        CalibrationFrame(clip=clip.name, sha256=sha256_of(clip), frame=k)
+        for k in CALIBRATION_FRAMES
+    )
+    listed = out / "calibration.json"
+    CalibrationSet(name="tiny", folder=str(clip.parent), frames=frames).write(listed)
+    for name, formats in RECIPES.items():
+        print(f"quantize: {name}", flush=True)
+        recipe = shipped_recipe(name)
+        made = quantize_bundle(bundle, recipe, bundle, formats=formats, calibration=listed)
+        made.bundle.close()
+    return bundle
+
+
+def verify(bundle: Path, targets: str, out: Path) -> tuple[VerifyReport, float]:
+    """Run the command; return what it wrote and the seconds that it took."""
+    record = out / "matrix.json"
+    record.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pocketportrait", "verify", str(bundle), "--targets", targets]
+    start = time.perf_counter()
+    subprocess.run(
+        [*command, "--json", str(record), "--junit", str(out / "matrix.xml")], check=False
+    )
+    seconds = time.perf_counter() - start
+    if not record.is_file():
+        sys.exit("error: want a matrix, got none; see the words above")
+    return VerifyReport.model_validate_json(record.read_bytes()), seconds
+
+
+def missed(variants: list[str], rows: list[MatrixRow]) -> list[str]:
+    """Return a line for every cell that did not pass though it had to."""
+    found = {(row.variant, row.target): row.status for row in rows}
+    lines = [
+        f"{variant} on {target}: {status}"
+        for (variant, target), status in found.items()
+        if status is Status.FAIL and (variant, target) not in KNOWN
+    ]
+    for variant in variants:
+        for target in WANTED[variant.partition("/")[0]]:
+            status = found.get((variant, target))
+            if status in (None, Status.SKIP):
+                lines.append(f"{variant} on {target}: want it there, got {status or 'nothing'}")
+    return lines
+
+
+def main() -> int:
+    """Run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--bundle", type=Path, help="a tiny one is made by default")
+    parser.add_argument("--targets", default="all")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "matrix")
+    parser.add_argument("--limit-s", type=float, default=0.0, help="0: no limit")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    bundle = options.bundle or tiny_bundle(options.out)
+    with Bundle.open(bundle) as opened:
+        held = opened.manifest.variants.items()
+        variants = [f"{format}/{precision}" for format, by in held for precision in by]
+    report, seconds = verify(bundle, options.targets, options.out)
+    rows = matrix_rows(report)
+    lines = missed(variants, rows)
+    counts = {str(status): sum(row.status is status for row in rows) for status in Status}
+    if options.limit_s and seconds > options.limit_s:
+        lines.append(f"want the matrix within {options.limit_s:.0f} s, got {seconds:.0f} s")
+    figures = {
+        "schema_version": 1,
+        "machine": report.machine.model_dump(),
+        "variants": len(variants),
+        "cells": counts,
+        "figures": sum(row.compared for row in rows),
+        "seconds": round(seconds, 1),
+        "missed": lines,
+    }
+    atomic.write_bytes(options.out / "figures.json", json.dumps(figures, indent=2).encode() + b"\n")
+    print(f"\n{len(variants)} variants, {len(rows)} cells {counts}, {seconds:.0f} s")
+    print("\n".join(f"FAIL  {line}" for line in lines) or "PASS")
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
