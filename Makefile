@@ -1,6 +1,6 @@
 # Two commands need no reading: `make demo` and `make test`. Each sets up what it needs.
 .DELETE_ON_ERROR:
-.PHONY: setup device-tools demo check test test-slow acceptance default-bundle wheel clean
+.PHONY: setup setup-locked lock audit device-tools demo check test test-slow acceptance chaos soak default-bundle wheel clean
 
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -21,6 +21,26 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools $(TORCH)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	@touch $@
+
+# as setup, and every file's digest is compared; docs/decisions/0010-lock.md
+setup-locked:
+	@test -n "$(PYTHON)" || { echo "error: want Python 3.11 or newer, found none; install python3.11 and python3.11-venv, or set PYTHON=" >&2; exit 3; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(TORCH)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+# after constraints.txt has changed; wants uv
+lock:
+	head -1 requirements.lock > requirements.new
+	grep -v '^torch==' constraints.txt | uv pip compile --quiet --no-deps --generate-hashes --no-annotate --no-header \
+		--universal --python-version 3.11 - >> requirements.new
+	mv requirements.new requirements.lock
+
+# known faults of the locked versions; wants pip-audit, and its index within reach
+audit:
+	pip-audit --requirement requirements.lock --require-hashes --no-deps --disable-pip
 
 # what tests of devices use and skip without; as root, on Debian
 device-tools:
@@ -62,7 +82,17 @@ acceptance: $(STAMP)
 	$(BIN)/pocketportrait gates $(OUT)/quantization/bundle -f onnx -f tflite --data ../shared/data --frames 60 \
 		--score-models ../shared/score --score-python $$($(BIN)/python acceptance/score_environment.py) -o $(OUT)/gates || status=1; \
 	$(BIN)/pocketportrait bench $(OUT)/quantization/bundle --end-to-end --json $(OUT)/bench.json --report $(OUT)/bench.html || status=1; \
+	$(BIN)/python acceptance/fuzz.py --keep $(OUT)/fuzz || status=1; \
+	$(BIN)/pytest -n $(WORKERS) tests/test_atomic.py || status=1; \
+	$(BIN)/python acceptance/chaos.py --work $(OUT)/chaos || status=1; \
 	exit $$status
+
+# hours: every command killed a hundred times
+chaos: $(STAMP)
+	$(BIN)/python acceptance/chaos.py --kills 100 --work $(OUT)/chaos
+
+soak: $(STAMP)
+	$(BIN)/python acceptance/soak.py --out $(OUT)/soak
 
 # after the shipped weights have changed
 default-bundle: $(STAMP)
@@ -70,6 +100,7 @@ default-bundle: $(STAMP)
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python .ci/sbom.py dist/pocketportrait-*.whl
 
 clean:
 	rm -rf $(OUT) build dist pocketportrait.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
