@@ -10,7 +10,6 @@ STAMP := $(VENV)/.installed
 EXTRAS := export,train,prepare,teachers,quantize,provenance,dev
 OUT ?= out
 WORKERS ?= auto
-TARGETS := local:onnxruntime,local:litert,oracle:coreml,qemu:arm64-a53,qemu:arm64-a76,browser
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 setup: $(STAMP)
@@ -78,7 +77,7 @@ acceptance: $(STAMP)
 	$(BIN)/python acceptance/quantization.py --out $(OUT)/quantization || status=1; \
 	$(BIN)/python acceptance/quantization_search.py --bundle $(OUT)/quantization/bundle --out $(OUT)/quantization-search || status=1; \
 	$(BIN)/python acceptance/matrix.py --out $(OUT)/matrix --limit-s 600 || status=1; \
-	$(BIN)/python acceptance/matrix.py --out $(OUT)/matrix-phone --bundle $(OUT)/quantization/bundle --targets $(TARGETS) || status=1; \
+	$(BIN)/python acceptance/matrix.py --out $(OUT)/matrix-phone --bundle $(OUT)/quantization/bundle || status=1; \
 	$(BIN)/pocketportrait gates $(OUT)/quantization/bundle -f onnx -f tflite --data ../shared/data --frames 60 \
 		--score-models ../shared/score --score-python $$($(BIN)/python acceptance/score_environment.py) -o $(OUT)/gates || status=1; \
 	$(BIN)/pocketportrait bench $(OUT)/quantization/bundle --end-to-end --json $(OUT)/bench.json --report $(OUT)/bench.html || status=1; \
