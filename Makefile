@@ -76,7 +76,7 @@ acceptance: $(STAMP)
 	$(BIN)/python acceptance/teachers.py || status=1; \
 	$(BIN)/python acceptance/quantization.py --out $(OUT)/quantization || status=1; \
 	$(BIN)/python acceptance/quantization_search.py --bundle $(OUT)/quantization/bundle --out $(OUT)/quantization-search || status=1; \
-	$(BIN)/python acceptance/matrix.py --out $(OUT)/matrix --limit-s 600 || status=1; \
+	$(BIN)/python acceptance/matrix.py --out $(OUT)/matrix || status=1; \
 	$(BIN)/python acceptance/matrix.py --out $(OUT)/matrix-phone --bundle $(OUT)/quantization/bundle || status=1; \
 	$(BIN)/pocketportrait gates $(OUT)/quantization/bundle -f onnx -f tflite --data ../shared/data --frames 60 \
 		--score-models ../shared/score --score-python $$($(BIN)/python acceptance/score_environment.py) -o $(OUT)/gates || status=1; \
