@@ -64,7 +64,7 @@ test-slow: $(STAMP)
 # compiles the Android demo, runs its tests, and plants faults; wants a JDK, npm and apt-get (fetches about 400 MB once)
 android-check: $(STAMP)
 	$(BIN)/python -m android_demo.check $(if $(FULL),--full)
-	$(BIN)/pytest -q -n0 tests/test_targets_adb_app.py tests/test_targets_adb_arm64.py
+	$(BIN)/pytest -q -n0 tests/test_targets_adb_app.py $(if $(FULL),tests/test_targets_adb_arm64.py)
 
 # needs ../shared/data, ../shared/score and ../shared/teachers; the scorer runs in an environment of its own
 acceptance: $(STAMP)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 import subprocess
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from android_demo.check.api_levels import GUARDED, ApiLevels, level_complaints, read_classes
 from android_demo.check.catalog import catalog_complaints
 from android_demo.check.class_files import write_android_jar
 from android_demo.check.faults import (
@@ -166,6 +168,61 @@ def test_calls_are_looked_up_in_signatures_and_their_parents(tmp_path: Path) -> 
         ("java/lang/String", "isBlank", 0),
     ):
         assert not known.has(Call(owner, name, arity)), (owner, name)
+
+
+DECLARED = """declare module android {
+\texport module os {
+\t\t/** @since 23 */
+\t\texport class Box<T> extends android.os.Base<java.util.List<T>> implements android.os.Shut {
+\t\t\tpublic static SIZE: 3;
+\t\t\tpublic constructor(a: number);
+\t\t\t/** @since 29 */
+\t\t\tpublic put(a: java.util.Map<string, number>, b: number): void;
+\t\t\tpublic put(a: (b: number, c: number) => void): void;
+\t\t}
+\t\texport class Base<T> extends java.lang.Object {
+\t\t\tpublic constructor(implementation: {
+\t\t\t\tgo(): void;
+\t\t\t});
+\t\t\tpublic go(): void;
+\t\t}
+\t\texport module Box {
+\t\t\texport abstract class Lid extends java.lang.Object {
+\t\t\t\t/** @since 30 */
+\t\t\t\tpublic static open(...a: string[]): android.os.Box<string>;
+\t\t\t}
+\t\t}
+\t}
+}
+"""
+
+
+def test_calls_are_as_old_as_their_declarations_say(tmp_path: Path) -> None:
+    classes = read_classes(DECLARED.splitlines())
+    assert set(classes) == {"android.os.Box", "android.os.Base", "android.os.Box.Lid"}
+    file = tmp_path / "types.d.ts"
+    file.write_text(DECLARED)
+    with tarfile.open(tmp_path / "types.tgz", "w:gz") as archive:
+        archive.add(file, "package/lib/android/android-platform-21-37-merged.d.ts")
+    levels = ApiLevels(tmp_path / "types.tgz")
+    for owner, name, arity, since in (
+        ("Box", "<init>", 1, 23),
+        ("Box", "put", 2, 29),
+        ("Box", "put", 1, 23),
+        ("Box", "go", 0, 23),
+        ("Base", "go", 0, 21),
+        ("Box$Lid", "open", 1, 30),
+        ("Box", "<init>", 0, None),
+        ("Box", "take", 0, None),
+    ):
+        assert levels.since(Call(f"android/os/{owner}", name, arity)) == since, (owner, name)
+    old = Call("android/os/Box", "put", 1)
+    calls = {old, *GUARDED}
+    assert [c for c in level_complaints(calls, levels, 26) if "Box" in c] == []
+    assert (
+        "since 29, want 26" in level_complaints({Call("android/os/Box", "put", 2)}, levels, 26)[0]
+    )
+    assert any("nobody calls it" in c for c in level_complaints({old}, levels, 26))
 
 
 def test_what_junit_prints_is_read() -> None:

