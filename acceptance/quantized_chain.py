@@ -1,12 +1,12 @@
 """What quantized variants lose and gain: dB of the whole chain on scored footage, bytes, speed.
 
-    python acceptance/quantized_chain.py BUNDLE [--data DIR] [--frames 504] [--json OUT.json]
+    python acceptance/quantized_chain.py BUNDLE [--reference B] [--data DIR] [--frames N] [--json J]
 
 BUNDLE holds fp32 and quantized variants (`pocketportrait quantize`). DIR holds manifest.json and
-val/clips. Every frame is animated from its clip's first frame by each variant and by onnx/fp32, and
-compared inside the clip's face box, peak 1. Speeds are of one thread, fp32 and variant in turns in one
-run, for `motion` + `render`. An evaluator (Core ML outside macOS) draws fewer frames and is not timed.
-Exit 1 if a bound is missed.
+val/clips. Every frame is animated from its clip's first frame by each variant and by onnx/fp32 (that of
+another bundle, if one is named), and compared inside the clip's face box, peak 1. Speeds are of one
+thread, fp32 and variant in turns in one run, for `motion` + `render`. An evaluator (Core ML outside
+macOS) draws fewer frames and is not timed. Exit 1 if a bound is missed.
 """
 
 from __future__ import annotations
@@ -68,11 +68,12 @@ def quality(
     pairs: Sequence[Pair],
     boxes: Sequence[Box],
     emulated_frames: int = EMULATED_FRAMES,
+    reference: Bundle | None = None,
     progress: Progress = lambda step: None,
 ) -> dict[Variant, Array]:
     """Return the dB of every frame for every variant; NaN where an evaluator left a frame out."""
     progress("onnx/fp32")
-    with Chain(bundle, "onnx", "fp32") as chain:
+    with Chain(reference or bundle, "onnx", "fp32") as chain:
         wanted = [chain.animate(*pair) for pair in pairs]
     few = np.unique(np.linspace(0, len(pairs) - 1, min(emulated_frames, len(pairs))).astype(int))
     found = {}
@@ -200,15 +201,26 @@ def measure(
     frames: int = FRAMES,
     emulated_frames: int = EMULATED_FRAMES,
     formats: Sequence[str] | None = None,
+    reference: Bundle | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Return the figures of all quantized variants of a bundle, and how far formats lie apart."""
+    """Return the figures of all quantized variants of a bundle, and how far formats lie apart.
+
+    Args:
+        bundle: holds fp32 and quantized variants.
+        data: holds manifest.json and val/clips.
+        frames: to draw.
+        emulated_frames: of them, to draw with an evaluator.
+        formats: only these.
+        reference: another bundle, whose fp32 chain is the truth.
+
+    """
 
     def say(step: str) -> None:
         print(f"drawing {frames} frames: {step}", flush=True)
 
     pairs, boxes = footage(data, frames)
     variants = quantized_variants(bundle, formats)
-    scores = quality(bundle, variants, pairs, boxes, emulated_frames, say)
+    scores = quality(bundle, variants, pairs, boxes, emulated_frames, reference, say)
     return [row(bundle, *variant, scores[variant]) for variant in variants], spreads(scores)
 
 
@@ -220,11 +232,18 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=FRAMES)
     parser.add_argument("--emulated-frames", type=int, default=EMULATED_FRAMES)
     parser.add_argument("--format", action="append", help="only this format; may be repeated")
+    parser.add_argument("--reference", type=Path, help="a bundle whose fp32 chain is the truth")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    with Bundle.open(options.bundle) as bundle:
+    truth = options.reference or options.bundle
+    with Bundle.open(options.bundle) as bundle, Bundle.open(truth) as reference:
         rows, apart = measure(
-            bundle, options.data, options.frames, options.emulated_frames, options.format
+            bundle,
+            options.data,
+            options.frames,
+            options.emulated_frames,
+            options.format,
+            reference,
         )
     print(table(rows, apart))
     missed = faults(rows, apart)

@@ -286,6 +286,19 @@ def test_the_rounded_student_is_near_its_float_self(options: QatOptions) -> None
     assert silent == []
 
 
+def test_clips_that_do_not_count_cost_nothing(options: QatOptions) -> None:
+    options = dataclasses.replace(options, clips=0.0, plan=(Phase("joint", SIDE, 2, 1, 1e-4),))
+    weights = fine_tune(options)
+    line = json.loads((options.out / "log.jsonl").read_text().splitlines()[-1])
+    assert {"own_picture", "own_code"} <= line.keys()
+    assert "picture" not in line
+    assert options.start is not None
+    first = load_student(options.start)
+    fold_norms(first)
+    moved = load_file(weights)["render.paint.weight"] - first.render.paint.weight
+    assert moved.abs().max() > 0
+
+
 def test_a_bundle_of_other_weights_is_refused(options: QatOptions) -> None:
     assert options.start is not None
     other = load_student(options.start)

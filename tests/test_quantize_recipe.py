@@ -33,7 +33,7 @@ def layer(name: str, kind: str = "conv") -> Layer:
 
 
 LAYERS = {
-    "appearance": [layer("stem.0"), layer("aim.0")],
+    "appearance": [layer("stem.0"), layer("detail"), layer("aim.0")],
     "motion": [layer("body.0.0"), layer("body.5.0"), layer("head.2", "linear")],
     "render": [
         *(layer(n) for n in ("flow.down", "flow.head", "refine.0", "guide", "paint", "copy")),

@@ -41,7 +41,7 @@ OwnPicture = Annotated[
     float, typer.Option(min=0, help="How much the float student's pictures count.")
 ]
 OwnCode = Annotated[float, typer.Option(min=0, help="How much the float student's codes count.")]
-ClipsCount = Annotated[float, typer.Option(min=0, help="How much the clips count.")]
+ClipsCount = Annotated[float, typer.Option(min=0, help="How much the clips count; 0 is faster.")]
 
 
 @app.command()
