@@ -24,7 +24,9 @@ def _frame() -> None:
 
 @teacher.command()
 def check(
-    kind: Annotated[str, typer.Argument(help="liveportrait, xnemo, personalive, native or recorded.")],
+    kind: Annotated[
+        str, typer.Argument(help="liveportrait, xnemo, personalive, native or recorded.")
+    ],
     weights: Annotated[
         Path, typer.Option(help="The folder with its checkpoints, or with triples.json.")
     ],
