@@ -139,7 +139,7 @@ def test_markdown_tables_have_as_many_cells_as_heads(report: Report, tmp_path: P
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in rows.splitlines()}
         assert len(cells) == 1
     assert "slower, 1.123 x (99%: 1.087 to 1.162)" in text
-    assert "SKIP bench: bundle coreml/fp16: x&lt;y" in text
+    assert "SKIP bench: bundle coreml/fp16 (oracle): x&lt;y" in text
 
 
 def test_csv_has_one_figure_a_line_and_nothing_that_a_spreadsheet_runs(
