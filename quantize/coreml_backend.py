@@ -122,9 +122,25 @@ def _quantize_activations(
         }
     )
     ranges = measure_ranges(source, operations, feeds)
+    narrow_to_activations(ranges, operations)
     _take_ranges(ranges, operations, names, plan)
     with _ranges_of_the_oracle(ranges):
         return cto.linear_quantize_activations(model, config, [])
+
+
+def narrow_to_activations(ranges: Ranges, operations: Sequence[CoremlOperation]) -> None:
+    """Give values that only an activation takes the range of what it gives.
+
+    coremltools rounds a layer's result before its activation too; numbers that are cut off a moment
+    later would take most of the 256 steps.
+    """
+    users: dict[str, list[CoremlOperation]] = {}
+    for operation in operations:
+        for name in operation.inputs:
+            users.setdefault(name, []).append(operation)
+    for name, after in users.items():
+        if len(after) == 1 and after[0].kind in ACTIVATIONS and after[0].outputs[0] in ranges:
+            ranges[name] = ranges[after[0].outputs[0]]
 
 
 def _take_ranges(

@@ -21,6 +21,8 @@ from pocketportrait.media.video import VideoWriter
 from pocketportrait.quantize import laboratory
 from pocketportrait.quantize.calibration import CalibrationFrame, CalibrationSet
 from pocketportrait.quantize.comparison import Compared, compare
+from pocketportrait.quantize.coreml_backend import narrow_to_activations
+from pocketportrait.quantize.coreml_graph import CoremlOperation
 from pocketportrait.quantize.laboratory import Quantized, quantize_bundle
 from pocketportrait.quantize.layers import read_layers
 from pocketportrait.quantize.onnx_ranges import unsigned_scale
@@ -154,6 +156,24 @@ def test_core_ml_obeys_the_same_recipe(tiny_bundle: Bundle, clips: Path, tmp_pat
         found = {one.variant: one for one in compare([bundle.root], formats=("coreml",))}
         assert found["coreml/w8a8"].quality_db > 20
         assert found["coreml/w8a8"].frame_ms is None  # an evaluator's time is no latency
+
+
+def test_core_ml_spends_no_steps_on_what_an_activation_cuts_off() -> None:
+    def operation(kind: str, taken: str, given: str) -> CoremlOperation:
+        return CoremlOperation(kind, given, (taken,), (given,), "fp32", None)
+
+    operations = [
+        operation("conv", "x", "a"),
+        operation("clip", "a", "b"),
+        operation("conv", "b", "c"),
+        operation("relu", "c", "d"),
+        operation("add", "c", "e"),  # c is used as it is, too
+    ]
+    measured = {"a": (-20.0, 14.0), "b": (0.0, 6.0), "c": (-3.0, 2.0), "d": (0.0, 2.0)}
+    ranges = {name: {"rmin": low, "rmax": high} for name, (low, high) in measured.items()}
+    narrow_to_activations(ranges, operations)
+    assert ranges["a"] == {"rmin": 0.0, "rmax": 6.0}
+    assert ranges["c"] == {"rmin": -3.0, "rmax": 2.0}
 
 
 @pytest.mark.slow
