@@ -25,14 +25,15 @@ from pocketportrait.quantize.space import Objective
 SCHEMA_VERSION: Final = 1
 RECORD, TABLE, PLOT = "pareto.json", "pareto.csv", "pareto-{}.svg"
 MORE_IS_BETTER = frozenset({"psnr_db", "worst_db"})
-COLUMNS = ("number", "on_front", "recipe", "psnr_db", "worst_db", "lost_db", "bytes", "frame_ms")
+FIGURES = ("psnr_db", "worst_db", "lost_db", "bytes", "frame_ms", "frame_instructions")
+COLUMNS = ("number", "on_front", "recipe", *FIGURES)
 COMPARES: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
     ">": operator.gt,
     "<": operator.lt,
 }
-CONDITION = re.compile(r"\s*(psnr_db|worst_db|lost_db|bytes|frame_ms)\s*(>=|<=|>|<)\s*(\S+)\s*")
+CONDITION = re.compile(rf"\s*({'|'.join(FIGURES)})\s*(>=|<=|>|<)\s*(\S+)\s*")
 
 
 class _Strict(BaseModel):
@@ -56,6 +57,7 @@ class Front(_Strict):
     format: str
     objectives: tuple[Objective, ...]
     failed: int  # trials that a tool could not make
+    counted_on: str | None = None  # the target that counted frame_instructions
     front: tuple[int, ...]
     trials: tuple[Tried, ...]
 
@@ -68,6 +70,7 @@ class Front(_Strict):
         space: str,
         format: str,
         failed: int = 0,
+        counted_on: str | None = None,
     ) -> Front:
         """Return the front of some trials; of equal recipes the first counts."""
         unlike = {one.recipe.name: one for one in reversed(trials)}
@@ -83,6 +86,7 @@ class Front(_Strict):
             format=format,
             objectives=tuple(objectives),
             failed=failed,
+            counted_on=counted_on,
             front=tuple(one.number for one in best),
             trials=tuple(trials),
         )
@@ -95,7 +99,7 @@ class Front(_Strict):
     def pick(self, conditions: Sequence[str]) -> Tried:
         """Return the cheapest recipe on the front that keeps all conditions.
 
-        Cheapest is the least milliseconds, then bytes; bytes where nothing was timed.
+        Cheapest is the least milliseconds, then instructions, then bytes, of what was measured.
 
         Args:
             conditions: such as `psnr_db>=38`; several in one text are parted by commas.
@@ -115,7 +119,7 @@ class Front(_Strict):
                 f"pick: want a recipe with {' and '.join(conditions)}, got none on the front of"
                 f" {len(self.front)}; {nearest}; search further with a larger -n"
             )
-        return min(kept, key=lambda one: (one.figures.frame_ms or 0.0, one.figures.bytes))
+        return min(kept, key=lambda one: _cost(one.figures))
 
     def write(self, out: Path) -> None:
         """Write record, table and plots into a folder, each whole or not at all."""
@@ -149,6 +153,10 @@ class Front(_Strict):
             if (value := getattr(one.figures, cost)) is not None
         ]
         return scatter_plot(f"{self.space}, {self.format}", cost, "psnr_db", dots)
+
+
+def _cost(figures: Figures) -> tuple[float, ...]:
+    return figures.frame_ms or 0.0, figures.frame_instructions or 0, figures.bytes
 
 
 def beats(one: Figures, other: Figures, objectives: Sequence[str]) -> bool:
@@ -190,8 +198,8 @@ def parse(condition: str) -> tuple[str, str, float]:
         return match[1], match[2], float(match[3])
     except ValueError as error:
         raise InputError(
-            f"pick: want FIGURE>=NUMBER or FIGURE<=NUMBER, the figure one of psnr_db, worst_db,"
-            f" lost_db, bytes, frame_ms; got {condition!r}"
+            f"pick: want FIGURE>=NUMBER or FIGURE<=NUMBER, the figure one of {', '.join(FIGURES)};"
+            f" got {condition!r}"
         ) from error
 
 

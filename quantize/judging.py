@@ -23,6 +23,7 @@ from pocketportrait.quantize.comparison import (
     reference_of,
     variant_bytes,
 )
+from pocketportrait.quantize.counting import InstructionCounter
 from pocketportrait.runtime.runner import choose_runner, is_emulated
 from pocketportrait.validation.latency import measure_variant
 from pocketportrait.validation.portrait_evaluation import EvaluationOptions, evaluate
@@ -45,6 +46,7 @@ class Figures(BaseModel):
     lost_db: float  # below the fp32 picture as 8-bit screens show it
     bytes: int  # of the variant's files
     frame_ms: float | None = None  # motion and render, one thread; None where nothing was timed
+    frame_instructions: int | None = None  # motion and render, emulated; None where not counted
     portrait_lost: dict[str, float] = {}  # against the real frames, trial minus fp32; more is worse
 
 
@@ -71,6 +73,7 @@ class Judge:
         pairs: Sequence[Pair] = (),
         portrait: Portrait | None = None,
         timed: bool = True,
+        counter: InstructionCounter | None = None,
     ) -> None:
         """Run the fp32 chain.
 
@@ -80,9 +83,11 @@ class Judge:
             pairs: photos and frames; those of the golden vectors by default.
             portrait: also measure portrait figures; takes minutes a trial.
             timed: measure milliseconds, where the format's runner is no evaluator.
+            counter: also counts the instructions of a frame; takes a minute a trial.
 
         """
         self._bundle, self._scratch, self._portrait, self._timed = bundle, scratch, portrait, timed
+        self._counter = counter
         self._pairs = list(pairs) or golden_pairs(bundle)
         self._reference = reference_of(bundle)
         with Chain(bundle, *self._reference) as chain:
@@ -103,6 +108,9 @@ class Judge:
             lost_db=lost_db,
             bytes=variant_bytes(trial, format, name),
             frame_ms=frame_ms(trial, format, name) if self._timed else None,
+            frame_instructions=self._counter.of_frame(trial, format, name)
+            if self._counter
+            else None,
             portrait_lost=self._portrait_lost(trial, format, name),
         )
 

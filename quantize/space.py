@@ -19,7 +19,7 @@ from pocketportrait.quantize.recipe import GraphName, Kind, Recipe, Regex, Rule,
 SCHEMA_VERSION: Final = 1
 BETWEEN, BIAS_CORRECTION = "between", "bias_correction"  # choices that are of whole recipes
 
-Objective = Literal["psnr_db", "bytes", "frame_ms"]
+Objective = Literal["psnr_db", "bytes", "frame_ms", "frame_instructions"]
 Chosen = dict[str, str | bool]  # by name of the choice
 
 
@@ -57,6 +57,9 @@ class Space(_Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$")
     format: Literal["onnx", "tflite", "coreml"] = "onnx"
     objectives: tuple[Objective, ...] = Field(("psnr_db", "bytes", "frame_ms"), min_length=1)
+    counted_on: str = Field(
+        "qemu:arm64", description="the emulated target that counts frame_instructions"
+    )
     base: dict[str, Any] = Field(description="a recipe without its name")
     choices: tuple[Choice, ...] = Field(min_length=1)
     between: tuple[Literal["int8", "float"], ...] = ()
@@ -69,6 +72,11 @@ class Space(_Strict):
             raise ValueError(f"want names of choices that differ, got {', '.join(names)}")
         self.recipe(self.first())
         return self
+
+    @property
+    def counts_on(self) -> str | None:
+        """Return the target that counts instructions; None where they are no objective."""
+        return self.counted_on if "frame_instructions" in self.objectives else None
 
     def options(self) -> dict[str, tuple[str | bool, ...]]:
         """Return what may be chosen, by name."""

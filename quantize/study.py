@@ -235,6 +235,7 @@ class Study:
             space=self.space.name,
             format=self.space.format,
             failed=sum(KILLED not in one.user_attrs for one in failed),
+            counted_on=self.space.counts_on,
         )
 
     def write_front(self) -> Front:

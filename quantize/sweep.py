@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pocketportrait import atomic
+from pocketportrait.quantize.counting import InstructionCounter, counting_target
 from pocketportrait.quantize.front import Front
 from pocketportrait.quantize.judging import Figures, Judge, judged_pairs_of
 from pocketportrait.quantize.recipe import Recipe
@@ -49,9 +50,13 @@ def sweep(
     Raises:
         InputError: something in the space cannot be (all of it is told before any work), clips are
             missing or overlap, or `out` holds another study.
-        MissingToolError: the `quantize` extra is not installed.
+        MissingToolError: the `quantize` extra is not installed, or the target that counts
+            instructions is not.
 
     """
+    counter = None
+    if space.counts_on is not None:
+        counter = InstructionCounter(counting_target(space.counts_on, space.format))
     pairs, judged = judged_pairs_of(source, judge, num_pairs)
     bench = Workbench(
         source,
@@ -71,7 +76,7 @@ def sweep(
         )
         timed = "frame_ms" in space.objectives
         with Study(out, space, key, seed=seed) as study:
-            judging = Judge(bench.bundle, bench.scratch, pairs=pairs, timed=timed)
+            judging = Judge(bench.bundle, bench.scratch, pairs=pairs, timed=timed, counter=counter)
 
             def evaluate(recipe: Recipe) -> Figures:
                 return judging.look(bench.trial(recipe), space.format, recipe.name)
@@ -97,5 +102,7 @@ def pick(front: Front, conditions: Sequence[str], path: Path, name: str | None =
     figures = found.figures
     said = f"# Searched ({front.space}, {front.format}): {figures.psnr_db:.1f} dB, {figures.bytes} bytes"
     timed = "" if figures.frame_ms is None else f", {figures.frame_ms:.2f} ms a frame"
+    if figures.frame_instructions is not None:
+        timed += f", {figures.frame_instructions} instructions a frame ({front.counted_on})"
     atomic.write_bytes(path, f"{said}{timed}.\n{recipe.to_toml()}".encode())
     return recipe

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pocketportrait.quantize.front import Front
 
 MOST_SHOWN = 8  # recipes of the front, while the search goes on
-HEADINGS = ("trial", "recipe", "dB", "worst dB", "kB", "frame ms")
+HEADINGS = ("trial", "recipe", "dB", "worst dB", "kB", "frame ms", "frame Minstr")
 
 
 @app.command()
@@ -46,7 +46,7 @@ def sweep(
         Path | None, typer.Option(help="Where the picked recipe goes; OUT/picked.toml by default.")
     ] = None,
 ) -> None:
-    """Search recipes for quality, bytes and milliseconds at once; a killed search goes on."""
+    """Search recipes for quality, bytes and cost at once; a killed search goes on."""
     with needs("quantize"):
         # the tools take seconds to import; `--help` must not pay for them
         import optuna  # noqa: F401  (asked for before any work)
@@ -81,8 +81,10 @@ def _table(front: Front, most: int | None = None) -> list[str]:
     for one in front.best()[:most]:
         figures = one.figures
         ms = "-" if figures.frame_ms is None else f"{figures.frame_ms:.2f}"
+        counted = figures.frame_instructions
+        millions = "-" if counted is None else f"{counted / 1e6:.1f}"
         numbers = f"{figures.psnr_db:.1f}", f"{figures.worst_db:.1f}", f"{figures.bytes / 1e3:.1f}"
-        rows.append((str(one.number), one.recipe.name, *numbers, ms))
+        rows.append((str(one.number), one.recipe.name, *numbers, ms, millions))
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
