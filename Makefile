@@ -1,6 +1,6 @@
 # Two commands need no reading: `make demo` and `make test`. Each sets up what it needs.
 .DELETE_ON_ERROR:
-.PHONY: setup setup-locked lock audit device-tools demo check test test-slow acceptance chaos soak default-bundle wheel clean
+.PHONY: setup setup-locked lock audit device-tools targets demo check test test-slow test-targets acceptance chaos soak default-bundle wheel clean
 
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -10,6 +10,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := export,train,prepare,teachers,quantize,provenance,dev
 OUT ?= out
 WORKERS ?= auto
+TARGET_TESTS := $(wildcard tests/test_targets_*.py) tests/test_web_page.py tests/test_report_chromium.py
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 setup: $(STAMP)
@@ -44,7 +45,16 @@ audit:
 # what tests of devices use and skip without; as root, on Debian
 device-tools:
 	apt-get update -q
-	apt-get install -q -y --no-install-recommends adb openssh-server proot gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+	apt-get install -q -y --no-install-recommends adb openssh-server openssh-client proot cmake make gcc \
+		gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+
+# emulated ARM CPUs, the browser and tflite-runtime, into the user's cache unless they are there; no root
+targets: $(STAMP)
+	$(BIN)/pocketportrait targets install all --missing
+
+# every test of targets, none of which may be skipped; wants device-tools
+test-targets: targets
+	$(BIN)/pytest -n $(WORKERS) -m "not apple and not device" --no-skips $(TARGET_TESTS)
 
 demo: $(STAMP)
 	$(BIN)/pocketportrait demo --out $(OUT)/demo
@@ -66,10 +76,12 @@ android-check: $(STAMP)
 	$(BIN)/python -m android_demo.check $(if $(FULL),--full)
 	$(BIN)/pytest -q -n0 tests/test_targets_adb_app.py $(if $(FULL),tests/test_targets_adb_arm64.py)
 
-# needs ../shared/data, ../shared/score and ../shared/teachers; the scorer runs in an environment of its own
-acceptance: $(STAMP)
+# needs ../shared/data, ../shared/score and ../shared/teachers, and what device-tools installs; the scorer
+# runs in an environment of its own
+acceptance: targets
 	$(BIN)/python acceptance/score_environment.py
 	@status=0; \
+	$(MAKE) test-targets || status=1; \
 	$(BIN)/python acceptance/self_reenactment.py --out $(OUT)/acceptance || status=1; \
 	$(BIN)/python acceptance/evaluate_agreement.py --scored $(OUT)/acceptance --out $(OUT)/agreement || status=1; \
 	$(BIN)/python acceptance/slices.py --bundle $(OUT)/acceptance/bundle --out $(OUT)/slices || status=1; \

@@ -1,7 +1,7 @@
 """What several rooms' tests share: a tiny student with weights that mean something, and its bundle."""
 
 import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,29 @@ from pocketportrait.contract import Array
 if TYPE_CHECKING:
     from pocketportrait.bundle import Bundle
     from pocketportrait.models.student import Student
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-skips", action="store_true", help="what would be skipped fails, with the reason"
+    )
+
+
+def refuse_skip(report: Any, config: pytest.Config) -> Any:
+    """Make a skip a failure where every tool is promised to be there."""
+    if report.skipped and not hasattr(report, "wasxfail") and config.getoption("--no-skips"):
+        report.outcome, report.longrepr = "failed", f"no skips, but: {report.longrepr[2]}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    return refuse_skip((yield), item.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, Any]:
+    return refuse_skip((yield), collector.config)
 
 
 @pytest.fixture(scope="session", autouse=True)

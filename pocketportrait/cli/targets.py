@@ -40,11 +40,21 @@ def list_() -> None:
 
 @targets.command()
 def install(
-    name: Annotated[str, typer.Argument(help="qemu-arm64, tflite-runtime or browser.")],
+    names: Annotated[
+        list[str], typer.Argument(help="Some of qemu-arm64, tflite-runtime and browser, or all.")
+    ],
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Leave what is installed in today's versions.")
+    ] = False,
 ) -> None:
-    """Prepare a target in the user's cache, from this machine's own Debian, PyPI and npm settings."""
-    from pocketportrait.runtime.targets.install import install_target
+    """Prepare targets in the user's cache, from this machine's own Debian, PyPI and npm settings."""
+    from pocketportrait.runtime.targets.install import INSTALLABLE, install_target, is_installed
+    from pocketportrait.runtime.targets.registry import ALL
 
-    with stages(f"install {name}") as tell:
-        place = install_target(name, tell)
-    typer.echo(f"installed: {place}")
+    for name in INSTALLABLE if names == [ALL] else names:
+        if missing and is_installed(name):
+            typer.echo(f"{name}: is installed")
+            continue
+        with stages(f"install {name}") as tell:
+            place = install_target(name, tell)
+        typer.echo(f"installed: {place}")

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pocketportrait.errors import MissingToolError
+from pocketportrait.runtime.targets.place import library_folders
 from pocketportrait.runtime.targets.protocol import TargetError
 
 VARIABLE = "POCKETPORTRAIT_CHROMIUM"
@@ -87,9 +88,9 @@ class Chromium:
             self._command.append("--no-sandbox")  # it refuses to start as root with one
         self._environment = dict(os.environ)
         if UNPACKED in program.parts[: -len(PROGRAM.parts)]:
-            libraries = [str(p) for p in program.parents[1].glob("*-linux-gnu*") if p.is_dir()]
+            libraries = library_folders(program.parents[1])
             known = [p for p in (*libraries, os.environ.get("LD_LIBRARY_PATH")) if p]
-            self._environment |= {"LD_LIBRARY_PATH": os.pathsep.join(known)} if known else {}
+            self._environment["LD_LIBRARY_PATH"] = os.pathsep.join(known)
         self.complaints: list[str] = []  # warnings, errors and exceptions of the page
         self.asked: list[str] = []  # addresses that were requested
         self.version = ""

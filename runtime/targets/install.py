@@ -16,7 +16,12 @@ from pathlib import Path
 from pocketportrait import __version__, atomic
 from pocketportrait.errors import InputError, MissingToolError
 from pocketportrait.runtime.targets.arm_profiles import PROFILES
-from pocketportrait.runtime.targets.chromium import UNPACKED, VARIABLE, find_chromium
+from pocketportrait.runtime.targets.chromium import (
+    UNPACKED,
+    VARIABLE,
+    Chromium,
+    find_chromium,
+)
 from pocketportrait.runtime.targets.command import run_command
 from pocketportrait.runtime.targets.local import TFLITE_RUNTIME
 from pocketportrait.runtime.targets.place import interpreter_of, targets_folder
@@ -35,6 +40,7 @@ GUEST_PACKAGES = (
 )
 ENGINES = ("numpy", "onnxruntime", "ai-edge-litert")
 WHEELS = ("manylinux_2_17", "manylinux2014", "manylinux_2_27", "manylinux_2_28")
+INSTALLABLE = (QEMU_ARM64, TFLITE_RUNTIME, BROWSER)
 PLUGIN_SOURCE = "insncount.c"
 
 
@@ -57,7 +63,7 @@ def install_target(name: str, tell: Tell = lambda _: None, folder: Path | None =
     """
     installers = {QEMU_ARM64: _qemu_arm64, TFLITE_RUNTIME: _tflite_runtime, BROWSER: _browser}
     if name not in installers:
-        raise InputError(f"targets install: want one of {', '.join(installers)}, got {name!r}")
+        raise InputError(f"targets install: want one of {', '.join(INSTALLABLE)}, got {name!r}")
     place = (folder or targets_folder()) / name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
@@ -65,6 +71,15 @@ def install_target(name: str, tell: Tell = lambda _: None, folder: Path | None =
     facts["pocketportrait"] = __version__
     atomic.write_bytes(place / INSTALLED, json.dumps(facts, indent=2).encode() + b"\n")
     return place
+
+
+def is_installed(name: str, folder: Path | None = None) -> bool:
+    """Say whether a target was installed, whole, with the engines of today's versions."""
+    record = (folder or targets_folder()) / name / INSTALLED
+    if not record.is_file():
+        return False
+    facts = json.loads(record.read_bytes())
+    return name != QEMU_ARM64 or all(facts.get(e) == (_version(e) or "") for e in ENGINES)
 
 
 def _qemu_arm64(place: Path, tell: Tell) -> dict[str, str]:
@@ -113,6 +128,10 @@ def _browser(place: Path, tell: Tell) -> dict[str, str]:
         tell("Chromium, from Debian")
         _unpack(_download(place / "apt", ["chromium"], []), place / UNPACKED)
         shutil.rmtree(place / "apt")
+    if program := find_chromium(place):
+        with Chromium(program) as browser:  # one that lacks a library must not count as installed
+            tell(f"{browser.version} starts")
+            facts["browser"] = browser.version
     return facts
 
 

@@ -17,6 +17,17 @@ def targets_folder() -> Path:
     return Path(cache).expanduser() / "pocketportrait" / "targets"
 
 
+def library_folders(usr_lib: Path) -> list[str]:
+    """Return the folders of a `usr/lib` that was unpacked, for `LD_LIBRARY_PATH`.
+
+    Some packages keep libraries in a folder of their own (PulseAudio's client does), which they find by
+    a path that is absolute where they are installed.
+    """
+    shared = [folder for folder in usr_lib.glob("*-linux-gnu*") if folder.is_dir()]
+    own = {file.parent for folder in shared for file in folder.glob("*/lib*.so*")}
+    return [str(folder) for folder in (usr_lib, *sorted(shared), *sorted(own)) if folder.is_dir()]
+
+
 def interpreter_of(environment: Path) -> Path:
     """Return where the interpreter of a Python environment lies."""
     if sys.platform == "win32":

@@ -15,7 +15,7 @@ from pocketportrait.runtime.targets.archive import ARCHIVE
 from pocketportrait.runtime.targets.arm_profiles import PROFILES
 from pocketportrait.runtime.targets.command import run_command
 from pocketportrait.runtime.targets.folder_target import FolderTarget, Pushed, too_slow
-from pocketportrait.runtime.targets.place import targets_folder
+from pocketportrait.runtime.targets.place import library_folders, targets_folder
 from pocketportrait.runtime.targets.protocol import Job, Probe, Traits
 from pocketportrait.runtime.targets.record import ResultRecord
 
@@ -80,8 +80,7 @@ class QemuTarget(FolderTarget):
         pushed.said = f"{ran.said}\n{ran.died_of}"
 
     def _environment(self) -> dict[str, str]:
-        libraries = self._home / "host" / "usr" / "lib"
-        found = [str(p) for p in (libraries, *libraries.glob("*-linux-gnu")) if p.is_dir()]
+        found = library_folders(self._home / "host" / "usr" / "lib")
         return {
             "PATH": os.environ.get("PATH", ""),
             "HOME": os.environ.get("HOME", "/"),
