@@ -27,8 +27,8 @@ PIPELINE_FAULTS = (
     Fault(
         "a swapped channel",
         f"{PIPELINE}/Yuv.kt",
-        "light + matrix.redOfV * red",
-        "light + matrix.redOfV * blue",
+        "toByte(light + red)",
+        "toByte(light + blue)",
         "red of the chroma plane V becomes the first channel",
     ),
     Fault(

@@ -33,7 +33,7 @@ fun main(arguments: Array<String>) {
         PortraitSession(bundle, engine, precision).use { session ->
             session.setPhoto(square(pictures.getValue("photo")))
             val names = pictures.keys.filter { it.startsWith("frame-") }.sorted()
-            val images = names.map { session.step(square(pictures.getValue(it))).image }
+            val images = names.map { session.step(square(pictures.getValue(it))).image.copyOf() } // the session overwrites its own
             val bytes = ByteBuffer.allocate(4 * images.sumOf { it.size }).order(ByteOrder.LITTLE_ENDIAN)
             images.forEach { image -> image.forEach { bytes.putFloat(it) } }
             File(folder, "images.f32").writeBytes(bytes.array())

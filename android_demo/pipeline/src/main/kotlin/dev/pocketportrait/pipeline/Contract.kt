@@ -57,11 +57,12 @@ data class GraphSpec(val name: String, val inputs: List<TensorSpec>, val outputs
 }
 
 /**
- * Returns values in another layout.
+ * Returns values in another layout; [value] itself where the layouts are the same.
  *
+ * @param reuse memory that may be overwritten; taken if its size fits.
  * @throws InputError two layouts that cannot be turned into each other.
  */
-fun converted(value: FloatArray, from: TensorSpec, to: TensorSpec): FloatArray {
+fun converted(value: FloatArray, from: TensorSpec, to: TensorSpec, reuse: FloatArray? = null): FloatArray {
     if (from.layout == to.layout) return value
     val (channelsFirst, planar) = when {
         from.layout == NCHW && to.layout == NHWC -> from.shape to true
@@ -70,7 +71,7 @@ fun converted(value: FloatArray, from: TensorSpec, to: TensorSpec): FloatArray {
     }
     val channels = channelsFirst[1]
     val pixels = channelsFirst[2] * channelsFirst[3]
-    val out = FloatArray(value.size)
+    val out = reuse?.takeIf { it.size == value.size } ?: FloatArray(value.size)
     for (c in 0 until channels) {
         for (p in 0 until pixels) {
             val first = c * pixels + p

@@ -40,7 +40,11 @@ interface LoadedGraph : AutoCloseable {
     /** Keeps inputs that stay the same over many passes. */
     fun bind(constant: Map<String, FloatArray>)
 
-    /** Runs one pass with these and the bound inputs, to the end: results are copies in memory. */
+    /**
+     * Runs one pass with these and the bound inputs, to the end.
+     *
+     * The arrays of the result are the graph's own, so that a frame costs no memory: the next pass overwrites them.
+     */
     fun run(feed: Map<String, FloatArray>): Map<String, FloatArray>
 }
 
@@ -49,6 +53,7 @@ class ContractGraph(val spec: GraphSpec, private val declared: VariantGraph, pri
     private val fileInputs = declared.inputs.associateBy { it.name }
     private val fileOutputs = declared.outputs.associateBy { it.name }
     private val bound = HashSet<String>()
+    private val turned = HashMap<String, FloatArray>() // tensors of a pass in the other layout
 
     /** What is known of where the operators run. */
     val residency: String get() = loaded.residency
@@ -60,7 +65,7 @@ class ContractGraph(val spec: GraphSpec, private val declared: VariantGraph, pri
     }
 
     /**
-     * Runs one pass.
+     * Runs one pass; the next one overwrites the arrays of its result.
      *
      * @throws InputError a tensor is missing, unknown or unlike its spec.
      */
@@ -70,7 +75,7 @@ class ContractGraph(val spec: GraphSpec, private val declared: VariantGraph, pri
         val given = loaded.run(toFile(feed))
         return spec.outputs.associate { output ->
             val value = given[output.name] ?: throw InputError("${spec.name}: want the output ${output.name}, got ${given.keys}")
-            output.name to converted(value, fileOutputs.getValue(output.name), output)
+            output.name to inLayout(value, fileOutputs.getValue(output.name), output)
         }
     }
 
@@ -79,8 +84,11 @@ class ContractGraph(val spec: GraphSpec, private val declared: VariantGraph, pri
     private fun toFile(feed: Map<String, FloatArray>): Map<String, FloatArray> = feed.mapValues { (name, value) ->
         val input = spec.inputs.firstOrNull { it.name == name } ?: throw InputError("${spec.name}: want inputs ${spec.inputs.map { it.name }}, got $name")
         input.check(value)
-        converted(value, input, fileInputs.getValue(name))
+        inLayout(value, input, fileInputs.getValue(name))
     }
+
+    private fun inLayout(value: FloatArray, from: TensorSpec, to: TensorSpec): FloatArray =
+        if (from.layout == to.layout) value else converted(value, from, to, turned[from.name]).also { turned[from.name] = it }
 }
 
 /**

@@ -12,14 +12,17 @@ class YuvPlane(val bytes: ByteBuffer, val rowStride: Int, val pixelStride: Int)
  * @param kb weight of blue in luma.
  * @param fullRange luma 0..255, else 16..235 and chroma 16..240.
  */
-class YuvMatrix(kr: Double, kb: Double, private val fullRange: Boolean) {
-    internal val lumaStart = if (fullRange) 0.0 else 16.0
-    internal val luma = if (fullRange) 1.0 else 255.0 / 219.0
+class YuvMatrix(kr: Double, kb: Double, fullRange: Boolean) {
     private val chroma = if (fullRange) 1.0 else 255.0 / 224.0
-    internal val redOfV = 2 * (1 - kr) * chroma
-    internal val blueOfU = 2 * (1 - kb) * chroma
-    internal val greenOfV = -2 * kr * (1 - kr) / (1 - kr - kb) * chroma
-    internal val greenOfU = -2 * kb * (1 - kb) / (1 - kr - kb) * chroma
+
+    // what each of the 256 levels of a plane adds, once for all frames
+    internal val light = if (fullRange) levels(0.0, 1.0) else levels(16.0, 255.0 / 219.0)
+    internal val redOfV = levels(128.0, 2 * (1 - kr) * chroma)
+    internal val blueOfU = levels(128.0, 2 * (1 - kb) * chroma)
+    internal val greenOfV = levels(128.0, -2 * kr * (1 - kr) / (1 - kr - kb) * chroma)
+    internal val greenOfU = levels(128.0, -2 * kb * (1 - kb) / (1 - kr - kb) * chroma)
+
+    private fun levels(start: Double, factor: Double) = DoubleArray(256) { (it - start) * factor }
 
     companion object {
         /** What cameras give (JFIF): BT.601, full range. */
@@ -38,25 +41,43 @@ class YuvMatrix(kr: Double, kb: Double, private val fullRange: Boolean) {
  *
  * @param width of the luma plane, in pixels.
  * @param height of the luma plane, in pixels.
+ * @param reuse a picture whose memory may be overwritten; taken if its size fits.
  * @throws InputError a plane is shorter than its strides and the size say.
  */
-fun rgbOf(y: YuvPlane, u: YuvPlane, v: YuvPlane, width: Int, height: Int, matrix: YuvMatrix = YuvMatrix.CAMERA): Picture {
+fun rgbOf(y: YuvPlane, u: YuvPlane, v: YuvPlane, width: Int, height: Int, matrix: YuvMatrix = YuvMatrix.CAMERA, reuse: Picture? = null): Picture {
     checkLength("Y", y, width, height)
     checkLength("U", u, (width + 1) / 2, (height + 1) / 2)
     checkLength("V", v, (width + 1) / 2, (height + 1) / 2)
-    val out = ByteArray(3 * width * height)
+    val picture = Picture.blank(width, height, reuse)
     var at = 0
     for (row in 0 until height) {
-        for (column in 0 until width) {
-            val light = (sample(y, row, column) - matrix.lumaStart) * matrix.luma
-            val blue = sample(u, row / 2, column / 2) - 128.0
-            val red = sample(v, row / 2, column / 2) - 128.0
-            out[at++] = toByte(light + matrix.redOfV * red)
-            out[at++] = toByte(light + matrix.greenOfU * blue + matrix.greenOfV * red)
-            out[at++] = toByte(light + matrix.blueOfU * blue)
-        }
+        at = convertRow(y, u, v, row, matrix, picture, at)
     }
-    return Picture(width, height, out)
+    return picture
+}
+
+private fun convertRow(y: YuvPlane, u: YuvPlane, v: YuvPlane, row: Int, matrix: YuvMatrix, picture: Picture, start: Int): Int {
+    val out = picture.rgb
+    var at = start
+    var red = 0.0
+    var greenOfU = 0.0
+    var greenOfV = 0.0
+    var blue = 0.0
+    for (column in 0 until picture.width) {
+        if (column % 2 == 0) { // two columns share what the chroma planes add
+            val blueness = sample(u, row / 2, column / 2)
+            val redness = sample(v, row / 2, column / 2)
+            red = matrix.redOfV[redness]
+            greenOfU = matrix.greenOfU[blueness]
+            greenOfV = matrix.greenOfV[redness]
+            blue = matrix.blueOfU[blueness]
+        }
+        val light = matrix.light[sample(y, row, column)]
+        out[at++] = toByte(light + red)
+        out[at++] = toByte(light + greenOfU + greenOfV)
+        out[at++] = toByte(light + blue)
+    }
+    return at
 }
 
 private fun sample(plane: YuvPlane, row: Int, column: Int): Int =

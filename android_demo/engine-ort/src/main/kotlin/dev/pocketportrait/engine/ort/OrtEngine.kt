@@ -14,7 +14,6 @@ import dev.pocketportrait.pipeline.VariantGraph
 import java.io.File
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
-import java.nio.FloatBuffer
 
 /**
  * ONNX Runtime on the CPU.
@@ -69,48 +68,61 @@ private class OrtGraph(
     declared: VariantGraph,
     xnnpack: Boolean,
 ) : LoadedGraph {
-    private val specs = declared.inputs.associateBy { it.name }
-    private val bound = HashMap<String, OnnxTensor>()
-    private val buffers = HashMap<String, FloatBuffer>()
+    private val inputs = HashMap<String, Tensor>()
+    private val outputs = HashMap<String, Tensor>()
+    private val given = HashMap<String, OnnxTensor>()
+    private val wanted = HashMap<String, OnnxTensor>()
+    private val results = HashMap<String, FloatArray>()
     override val residency = if (xnnpack) "XNNPACK where it has a kernel, else ONNX Runtime's CPU; it does not say which" else "CPU"
 
-    override fun bind(constant: Map<String, FloatArray>) {
-        for ((name, value) in constant) {
-            // a buffer of its own: the tensor reads it in every pass
-            bound.put(name, tensor(name, value, direct(value.size)))?.close()
+    init {
+        try {
+            translated("tensors") {
+                declared.inputs.forEach { inputs[it.name] = Tensor(it) }
+                declared.outputs.forEach { outputs[it.name] = Tensor(it) }
+            }
+        } catch (error: Throwable) {
+            close()
+            throw error
         }
+        inputs.mapValuesTo(given) { (_, tensor) -> tensor.native }
+        outputs.mapValuesTo(wanted) { (_, tensor) -> tensor.native }
+        declared.outputs.associateTo(results) { it.name to FloatArray(it.size) }
     }
 
+    // tensors live as long as the graph, so what is written once stays
+    override fun bind(constant: Map<String, FloatArray>) = constant.forEach(::write)
+
     override fun run(feed: Map<String, FloatArray>): Map<String, FloatArray> = translated("run") {
-        val given = feed.mapValues { (name, value) -> tensor(name, value, buffers.getOrPut(name) { direct(value.size) }) }
-        try {
-            session.run(bound + given).use { result ->
-                result.associate { (name, value) -> name to values(name, value as? OnnxTensor) }
-            }
-        } finally {
-            given.values.forEach { it.close() }
-        }
+        feed.forEach(::write)
+        session.run(given, wanted).close() // it owns none of what was given to write into
+        outputs.forEach { (name, tensor) -> tensor.read(results.getValue(name)) }
+        results
     }
 
     override fun close() {
-        bound.values.forEach { it.close() }
-        bound.clear()
+        (inputs.values + outputs.values).forEach { it.native.close() }
         session.close()
     }
 
-    private fun tensor(name: String, value: FloatArray, buffer: FloatBuffer): OnnxTensor {
-        val spec = specs[name] ?: throw InputError("want inputs ${specs.keys}, got $name")
-        buffer.clear()
-        buffer.put(value)
-        buffer.rewind()
-        return OnnxTensor.createTensor(environment, buffer, LongArray(spec.shape.size) { spec.shape[it].toLong() })
+    private fun write(name: String, value: FloatArray) {
+        val tensor = inputs[name] ?: throw InputError("want inputs ${inputs.keys}, got $name")
+        tensor.write(value)
     }
 
-    private fun direct(size: Int): FloatBuffer = ByteBuffer.allocateDirect(4 * size).order(ByteOrder.nativeOrder()).asFloatBuffer()
+    /** Memory that Java and the session share, for all passes. */
+    private inner class Tensor(spec: TensorSpec) {
+        private val memory = ByteBuffer.allocateDirect(4 * spec.size).order(ByteOrder.nativeOrder()).asFloatBuffer()
+        val native: OnnxTensor = OnnxTensor.createTensor(environment, memory, LongArray(spec.shape.size) { spec.shape[it].toLong() })
 
-    private fun values(name: String, tensor: OnnxTensor?): FloatArray {
-        val buffer = tensor?.floatBuffer ?: throw InputError("$name: want a tensor of float32, got another; export it again")
-        return FloatArray(buffer.remaining()).also(buffer::get)
+        // duplicates start at the first number; rewind() itself has another result type on Android 8 than in a JDK
+        fun write(value: FloatArray) {
+            memory.duplicate().put(value)
+        }
+
+        fun read(value: FloatArray) {
+            memory.duplicate().get(value)
+        }
     }
 }
 
