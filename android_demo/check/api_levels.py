@@ -16,8 +16,15 @@ from android_demo.check.framework_calls import MAX_DEPTH, Call
 
 DECLARATIONS = "package/lib/android/android-platform-21-37-merged.d.ts"
 OLDEST = 21
-# what is newer than minSdk and stands behind a look at the version: Device.kt
-GUARDED = {Call("android/os/PowerManager", "getCurrentThermalStatus", 0): 29}
+# what is newer than minSdk and stands behind a look at the version: Device.kt and Screen.kt
+GUARDED = {
+    Call("android/os/PowerManager", "getCurrentThermalStatus", 0): 29,
+    Call("android/view/WindowInsets", "getDisplayCutout", 0): 28,
+    **{
+        Call("android/view/DisplayCutout", f"getSafeInset{side}", 0): 28
+        for side in ("Left", "Top", "Right", "Bottom")
+    },
+}
 OPENED = re.compile(r"(?:declare|export) (abstract class|class|module) ([\w.$]+)(.*)\{$")
 METHOD = re.compile(r"public (?:static |abstract )*([\w$]+)(?:<.*?>)?\((.*)\)(?:: .*)?;$")
 SINCE = re.compile(r"/\*\* @since (\d+) \*/$")

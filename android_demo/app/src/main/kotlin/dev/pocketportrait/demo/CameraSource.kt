@@ -10,22 +10,24 @@ import android.hardware.camera2.CameraCharacteristics
 import android.hardware.camera2.CameraDevice
 import android.hardware.camera2.CameraManager
 import android.hardware.camera2.CaptureRequest
-import android.media.Image
 import android.media.ImageReader
 import android.os.Handler
 import android.os.HandlerThread
+import android.util.Size
+import dev.pocketportrait.pipeline.Picture
 import dev.pocketportrait.pipeline.YuvMatrix
-import java.util.concurrent.atomic.AtomicInteger
 
-private const val WIDTH_PX = 640
-private const val HEIGHT_PX = 480
+private const val LEAST_PX = 480 // of the shorter side: a face that fills half of it has the pixels that the graphs take
 private const val IMAGES = 4 // one waits, one is worked on, one arrives, one to spare
 
 /** Why the camera gives no frames. */
 enum class CameraTrouble { REFUSED, IN_USE, MISSING, FAILED }
 
 /**
- * The front camera, 640 x 480.
+ * The front camera.
+ *
+ * The camera lives on a thread of its own, which ends only when the camera is closed: one that is still being opened
+ * when nobody wants it any more would stay open, and no app could use it.
  *
  * @param displayDegrees asks how far the display is turned from the phone's natural position.
  * @param onFrame takes each frame on the camera's thread and has to close it.
@@ -37,99 +39,146 @@ class CameraSource(
     private val onFrame: (DriverFrame) -> Unit,
     private val onTrouble: (CameraTrouble, String) -> Unit,
 ) : DriverSource {
-    override val isLive = true
     private val thread = HandlerThread("camera")
-    private val reader = ImageReader.newInstance(WIDTH_PX, HEIGHT_PX, ImageFormat.YUV_420_888, IMAGES)
-    private var device: CameraDevice? = null
-    private var sensorDegrees = 0
-    private val taken = AtomicInteger()
+    private val handler by lazy { Handler(thread.looper) }
 
     @Volatile
     private var closed = false
 
+    // of the camera's thread
+    private var device: CameraDevice? = null
+    private var isOpening = false
+    private var sensorDegrees = 0
+
+    // images that somebody holds: closing the reader takes them away from under who reads them
+    private val images = Any()
+    private var reader: ImageReader? = null
+    private var numHeld = 0
+
+    // of who makes frames into pixels, one after another
+    private var pixels: Picture? = null
+    private var upright: Picture? = null
+
     override fun start() {
         thread.start()
-        val handler = Handler(thread.looper)
-        reader.setOnImageAvailableListener({ offer(it.acquireLatestImage()) }, handler)
-        val manager = context.getSystemService(CameraManager::class.java)
-        if (context.checkSelfPermission(Manifest.permission.CAMERA) != PackageManager.PERMISSION_GRANTED) return onTrouble(CameraTrouble.REFUSED, "")
-        try {
-            val id = front(manager) ?: return onTrouble(CameraTrouble.MISSING, "")
-            sensorDegrees = manager.getCameraCharacteristics(id).get(CameraCharacteristics.SENSOR_ORIENTATION) ?: 0
-            manager.openCamera(id, Opening(handler), handler)
-        } catch (error: CameraAccessException) {
-            onTrouble(if (error.reason == CameraAccessException.CAMERA_IN_USE) CameraTrouble.IN_USE else CameraTrouble.FAILED, error.message.orEmpty())
-        } catch (error: SecurityException) {
-            onTrouble(CameraTrouble.REFUSED, error.message.orEmpty())
-        }
+        handler.post(::open)
     }
 
     override fun close() {
         closed = true
-        device?.close()
-        device = null
-        thread.quitSafely()
-        reader.setOnImageAvailableListener(null, null)
-        if (taken.get() == 0) reader.close()
+        handler.post(::finish)
+    }
+
+    private fun open() {
+        if (closed) return
+        if (context.checkSelfPermission(Manifest.permission.CAMERA) != PackageManager.PERMISSION_GRANTED) return trouble(CameraTrouble.REFUSED)
+        translated {
+            val manager = context.getSystemService(CameraManager::class.java)
+            val id = front(manager) ?: return trouble(CameraTrouble.MISSING)
+            val facts = manager.getCameraCharacteristics(id)
+            val size = sizeOf(facts) ?: return trouble(CameraTrouble.FAILED, "it gives no pictures")
+            sensorDegrees = facts.get(CameraCharacteristics.SENSOR_ORIENTATION) ?: 0
+            synchronized(images) {
+                reader = ImageReader.newInstance(size.width, size.height, ImageFormat.YUV_420_888, IMAGES).also {
+                    it.setOnImageAvailableListener({ offer() }, handler)
+                }
+            }
+            manager.openCamera(id, Opening(), handler)
+            isOpening = true
+        }
     }
 
     private fun front(manager: CameraManager): String? = manager.cameraIdList.firstOrNull { id ->
         manager.getCameraCharacteristics(id).get(CameraCharacteristics.LENS_FACING) == CameraCharacteristics.LENS_FACING_FRONT
     }
 
-    private fun offer(image: Image?) {
-        if (image == null) return
-        if (closed) return image.close()
+    private fun sizeOf(facts: CameraCharacteristics): Size? {
+        val map = facts.get(CameraCharacteristics.SCALER_STREAM_CONFIGURATION_MAP)
+        val sizes = map?.getOutputSizes(ImageFormat.YUV_420_888).orEmpty()
+        return sizes.filter { minOf(it.width, it.height) >= LEAST_PX }.minByOrNull { it.width * it.height } ?: sizes.maxByOrNull { it.width * it.height }
+    }
+
+    /** Ends everything once the camera is closed, whichever comes last. */
+    private fun finish() {
+        synchronized(images) {
+            reader?.setOnImageAvailableListener(null, null)
+            if (numHeld == 0) reader?.close()
+        }
+        val open = device
+        if (open != null) open.close() else if (!isOpening) thread.quitSafely()
+    }
+
+    private fun offer() {
+        val image = synchronized(images) { if (closed) null else reader?.acquireLatestImage()?.also { numHeld++ } } ?: return
         val degrees = (sensorDegrees + displayDegrees()) % 360
-        val timeS = image.timestamp / 1e9
-        taken.incrementAndGet()
-        onFrame(DriverFrame(timeS, { pixelsOf(image, YuvMatrix.CAMERA).oriented(degrees, mirror = true) }, { giveBack(image) }))
-    }
-
-    /** Closes an image, and with the last one the reader: it would take an image away from under who reads it. */
-    private fun giveBack(image: Image) {
-        image.close()
-        if (taken.decrementAndGet() == 0 && closed) reader.close()
-    }
-
-    private inner class Opening(private val handler: Handler) : CameraDevice.StateCallback() {
-        override fun onOpened(camera: CameraDevice) {
-            if (closed) return camera.close()
-            device = camera
-            try {
-                camera.createCaptureSession(listOf(reader.surface), Session(camera, handler), handler)
-            } catch (error: CameraAccessException) {
-                onTrouble(CameraTrouble.FAILED, error.message.orEmpty())
+        val make = {
+            val seen = pixelsOf(image, YuvMatrix.CAMERA, pixels).also { pixels = it }
+            seen.oriented(degrees, mirror = true, upright).also { upright = it }
+        }
+        val free = {
+            synchronized(images) {
+                image.close()
+                if (--numHeld == 0 && closed) reader?.close()
             }
         }
+        onFrame(DriverFrame(image.timestamp / 1e9, make, free))
+    }
 
-        override fun onDisconnected(camera: CameraDevice) {
-            camera.close()
-            if (!closed) onTrouble(CameraTrouble.IN_USE, "")
+    private fun trouble(trouble: CameraTrouble, detail: String = "") {
+        if (!closed) onTrouble(trouble, detail)
+    }
+
+    private inline fun translated(work: () -> Unit) = try {
+        work()
+    } catch (error: CameraAccessException) {
+        trouble(if (error.reason == CameraAccessException.CAMERA_IN_USE) CameraTrouble.IN_USE else CameraTrouble.FAILED, error.message.orEmpty())
+    } catch (error: SecurityException) {
+        trouble(CameraTrouble.REFUSED)
+    } catch (error: IllegalStateException) { // it was closed meanwhile
+        trouble(CameraTrouble.FAILED, error.message.orEmpty())
+    } catch (error: IllegalArgumentException) { // it was unplugged meanwhile
+        trouble(CameraTrouble.FAILED, error.message.orEmpty())
+    }
+
+    private inner class Opening : CameraDevice.StateCallback() {
+        override fun onOpened(camera: CameraDevice) {
+            isOpening = false
+            device = camera
+            if (closed) return finish()
+            val surface = reader?.surface ?: return
+            translated { camera.createCaptureSession(listOf(surface), Session(camera), handler) }
         }
+
+        override fun onClosed(camera: CameraDevice) {
+            if (closed) thread.quitSafely()
+        }
+
+        override fun onDisconnected(camera: CameraDevice) = lost(camera, CameraTrouble.IN_USE, "")
 
         override fun onError(camera: CameraDevice, error: Int) {
-            camera.close()
             val inUse = error == ERROR_CAMERA_IN_USE || error == ERROR_MAX_CAMERAS_IN_USE
-            if (!closed) onTrouble(if (inUse) CameraTrouble.IN_USE else CameraTrouble.FAILED, "error $error")
+            lost(camera, if (inUse) CameraTrouble.IN_USE else CameraTrouble.FAILED, "error $error")
+        }
+
+        private fun lost(camera: CameraDevice, why: CameraTrouble, detail: String) {
+            isOpening = false
+            device = null
+            camera.close()
+            trouble(why, detail)
         }
     }
 
-    private inner class Session(private val camera: CameraDevice, private val handler: Handler) : CameraCaptureSession.StateCallback() {
+    private inner class Session(private val camera: CameraDevice) : CameraCaptureSession.StateCallback() {
         override fun onConfigured(session: CameraCaptureSession) {
-            if (closed) return
-            try {
+            val surface = reader?.surface
+            if (closed || surface == null) return
+            translated {
                 val request = camera.createCaptureRequest(CameraDevice.TEMPLATE_PREVIEW)
-                request.addTarget(reader.surface)
-                request.set(CaptureRequest.CONTROL_AF_MODE, CaptureRequest.CONTROL_AF_MODE_CONTINUOUS_VIDEO)
+                request.addTarget(surface)
                 session.setRepeatingRequest(request.build(), null, handler)
-            } catch (error: CameraAccessException) {
-                onTrouble(CameraTrouble.FAILED, error.message.orEmpty())
-            } catch (error: IllegalStateException) {
-                if (!closed) onTrouble(CameraTrouble.FAILED, error.message.orEmpty())
             }
         }
 
-        override fun onConfigureFailed(session: CameraCaptureSession) = onTrouble(CameraTrouble.FAILED, "no session")
+        override fun onConfigureFailed(session: CameraCaptureSession) = trouble(CameraTrouble.FAILED, "no session")
     }
 }

@@ -6,10 +6,14 @@ import android.media.MediaCodecInfo
 import android.media.MediaExtractor
 import android.media.MediaFormat
 import android.os.SystemClock
+import dev.pocketportrait.pipeline.Picture
 import dev.pocketportrait.pipeline.YuvMatrix
 import java.io.IOException
+import java.util.concurrent.ArrayBlockingQueue
 
 private const val WAIT_US = 10_000L
+private const val PICTURES = 3 // one waits, one is worked on, one is filled
+private const val FRAME_S = 1.0 / 25
 
 /**
  * The clip that came with the app, played again and again at its own pace.
@@ -18,10 +22,9 @@ private const val WAIT_US = 10_000L
  * @param onTrouble is told on that thread why there are no more frames.
  */
 class ClipSource(private val context: Context, private val onFrame: (DriverFrame) -> Unit, private val onTrouble: (String) -> Unit) : DriverSource {
-    override val isLive = false
-
     @Volatile
     private var closed = false
+    private val free = ArrayBlockingQueue<Picture>(PICTURES) // memory of frames that were closed
     private val thread = Thread(::play, "clip")
 
     override fun start() = thread.start()
@@ -37,9 +40,7 @@ class ClipSource(private val context: Context, private val onFrame: (DriverFrame
             while (!closed) offsetS += once(offsetS)
         } catch (error: InterruptedException) {
             return
-        } catch (error: IOException) {
-            onTrouble(error.message.orEmpty())
-        } catch (error: IllegalStateException) { // MediaCodec's own, CodecException too
+        } catch (error: Exception) { // decoders throw many kinds; a clip that does not play must not end the app
             if (!closed) onTrouble(error.message.orEmpty())
         }
     }
@@ -47,6 +48,14 @@ class ClipSource(private val context: Context, private val onFrame: (DriverFrame
     /** Plays the clip once; returns its seconds. */
     private fun once(offsetS: Double): Double {
         val extractor = MediaExtractor()
+        try {
+            return decoded(extractor, offsetS)
+        } finally {
+            extractor.release()
+        }
+    }
+
+    private fun decoded(extractor: MediaExtractor, offsetS: Double): Double {
         context.assets.openFd(CLIP).use { extractor.setDataSource(it.fileDescriptor, it.startOffset, it.length) }
         val track = (0 until extractor.trackCount).firstOrNull { extractor.getTrackFormat(it).getString(MediaFormat.KEY_MIME).orEmpty().startsWith("video/") }
             ?: throw IOException("the clip has no video")
@@ -60,29 +69,30 @@ class ClipSource(private val context: Context, private val onFrame: (DriverFrame
             return decode(codec, extractor, offsetS)
         } finally {
             codec.release()
-            extractor.release()
         }
     }
 
     private fun decode(codec: MediaCodec, extractor: MediaExtractor, offsetS: Double): Double {
         val info = MediaCodec.BufferInfo()
         val startMs = SystemClock.elapsedRealtime()
+        var matrix = YuvMatrix.BT601
         var lastS = 0.0
         var fed = false
         while (!closed) {
             if (!fed) fed = feed(codec, extractor)
             val at = codec.dequeueOutputBuffer(info, WAIT_US)
+            if (at == MediaCodec.INFO_OUTPUT_FORMAT_CHANGED) matrix = matrixOf(codec.outputFormat)
             if (at < 0) continue
             if (info.size > 0) {
                 lastS = info.presentationTimeUs / 1e6
                 val waitMs = startMs + info.presentationTimeUs / 1000 - SystemClock.elapsedRealtime()
                 if (waitMs > 0) Thread.sleep(waitMs)
-                show(codec, at, offsetS + lastS)
+                show(codec, at, matrix, offsetS + lastS)
             }
             codec.releaseOutputBuffer(at, false)
             if (info.flags and MediaCodec.BUFFER_FLAG_END_OF_STREAM != 0) break
         }
-        return lastS + 1.0 / 25
+        return lastS + FRAME_S
     }
 
     private fun feed(codec: MediaCodec, extractor: MediaExtractor): Boolean {
@@ -99,11 +109,10 @@ class ClipSource(private val context: Context, private val onFrame: (DriverFrame
         return false
     }
 
-    private fun show(codec: MediaCodec, at: Int, timeS: Double) {
-        val format = codec.outputFormat
+    private fun show(codec: MediaCodec, at: Int, matrix: YuvMatrix, timeS: Double) {
         // the decoder takes its buffer back, so the pixels are made now
-        val picture = codec.getOutputImage(at)?.use { pixelsOf(it, matrixOf(format)) } ?: throw IOException("the decoder gave no image")
-        onFrame(DriverFrame(timeS, { picture }))
+        val picture = codec.getOutputImage(at)?.use { pixelsOf(it, matrix, free.poll()) } ?: throw IOException("the decoder gave no image")
+        onFrame(DriverFrame(timeS, { picture }, { free.offer(picture) }))
     }
 
     private fun matrixOf(format: MediaFormat): YuvMatrix = when {

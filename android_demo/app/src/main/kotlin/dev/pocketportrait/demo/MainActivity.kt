@@ -6,17 +6,16 @@ import android.content.ActivityNotFoundException
 import android.content.ComponentCallbacks2
 import android.content.Intent
 import android.content.pm.PackageManager
+import android.content.res.Configuration
 import android.net.Uri
 import android.os.Bundle
 import android.view.Surface
-import android.view.View
 import android.view.WindowManager
 import android.widget.Button
 import android.widget.TextView
 import dev.pocketportrait.pipeline.DrawnFrame
 import dev.pocketportrait.pipeline.FrameClock
 import dev.pocketportrait.pipeline.Picture
-import java.io.File
 import java.io.IOException
 import dev.pocketportrait.pipeline.Bundle as PortraitBundle
 
@@ -25,52 +24,82 @@ private const val SAVE_VIDEO = 2
 private const val ASK_CAMERA = 3
 private const val STATUS_EVERY = 10 // frames; the thermal reading is a call to another process
 
+// what a screen that the system puts away keeps
+private const val KEPT_PHOTO = "photo"
+private const val KEPT_CAMERA = "camera"
+private const val KEPT_SAVING = "saving"
+
 /** A photo, a driver, the live picture. */
 class MainActivity : Activity(), PerformerListener {
     private lateinit var portrait: PortraitView
     private lateinit var message: TextView
     private lateinit var status: TextView
     private lateinit var record: Button
+    private lateinit var neutral: Button
+    private lateinit var recording: Recording
     private var performer: Performer? = null
     private var source: DriverSource? = null
+    private var photoUri: Uri? = null
     private var square: Picture? = null
     private var wantsCamera = false
+    private var isStarted = false
     private var isMarked = false
+    private var isSaving = false // the screen on which a place is chosen is open
     private var numDrawn = 0
-
-    // touched by the performer's thread, and by the main one to start and stop
-    private val recording = Any()
-    private var recorder: Recorder? = null
-    private var isUnsaved = false // a recording that ended when the app was left; it is offered when the app is back
 
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
         setContentView(R.layout.main)
         keepInsideSystemBars(findViewById(R.id.root))
+        arrange(findViewById(R.id.root), resources.configuration)
         portrait = findViewById(R.id.portrait)
         message = findViewById(R.id.message)
         status = findViewById(R.id.status)
         record = findViewById(R.id.record)
+        neutral = findViewById(R.id.neutral)
+        recording = Recording(applicationContext)
         window.addFlags(WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON)
         findViewById<Button>(R.id.photo).setOnClickListener { choosePhoto() }
         findViewById<Button>(R.id.camera).setOnClickListener { drive(camera = true) }
         findViewById<Button>(R.id.clip).setOnClickListener { drive(camera = false) }
-        findViewById<Button>(R.id.neutral).setOnClickListener { performer?.resetNeutral() }
         findViewById<Button>(R.id.test).setOnClickListener { startActivity(Intent(this, SelfTestActivity::class.java)) }
-        record.setOnClickListener { if (isRecording()) stopRecording() else startRecording() }
+        neutral.setOnClickListener { performer?.resetNeutral() }
+        record.setOnClickListener { if (recording.isRunning) stopRecording() else startRecording() }
+        showButtons()
+        savedInstanceState?.let(::restore)
+    }
+
+    private fun restore(kept: Bundle) {
+        wantsCamera = kept.getBoolean(KEPT_CAMERA)
+        isSaving = kept.getBoolean(KEPT_SAVING)
+        kept.getString(KEPT_PHOTO)?.let { load(Uri.parse(it)) }
+    }
+
+    override fun onSaveInstanceState(outState: Bundle) {
+        super.onSaveInstanceState(outState)
+        outState.putBoolean(KEPT_CAMERA, wantsCamera)
+        outState.putBoolean(KEPT_SAVING, isSaving)
+        outState.putString(KEPT_PHOTO, photoUri?.toString())
+    }
+
+    override fun onConfigurationChanged(newConfig: Configuration) {
+        super.onConfigurationChanged(newConfig)
+        arrange(findViewById(R.id.root), newConfig)
     }
 
     override fun onStart() {
         super.onStart()
+        isStarted = true
         if (square != null) drive(wantsCamera)
-        if (isUnsaved) offerToSave()
+        if (!isSaving && recording.file.exists()) offerToSave()
     }
 
     override fun onStop() {
         super.onStop()
+        isStarted = false
         // the camera is another app's now, and memory should be too
-        if (isRecording()) isUnsaved = finishRecording()
         putAway()
+        if (recording.isRunning) stopRecording()
     }
 
     override fun onTrimMemory(level: Int) {
@@ -86,13 +115,16 @@ class MainActivity : Activity(), PerformerListener {
         val uri = data?.data
         when (requestCode) {
             PICK_PHOTO -> if (resultCode == RESULT_OK && uri != null) load(uri)
-            SAVE_VIDEO -> save(if (resultCode == RESULT_OK) uri else null)
+            SAVE_VIDEO -> {
+                isSaving = false
+                save(if (resultCode == RESULT_OK) uri else null)
+            }
         }
     }
 
     override fun onRequestPermissionsResult(requestCode: Int, permissions: Array<String>, grantResults: IntArray) {
-        if (requestCode != ASK_CAMERA) return
-        if (grantResults.firstOrNull() == PackageManager.PERMISSION_GRANTED) drive(camera = true) else onCameraTrouble(CameraTrouble.REFUSED, "")
+        if (requestCode != ASK_CAMERA || grantResults.isEmpty()) return // empty: the question was taken back, not answered
+        if (grantResults[0] == PackageManager.PERMISSION_GRANTED) drive(camera = true) else onCameraTrouble(CameraTrouble.REFUSED, "")
     }
 
     override fun onReady(bundle: PortraitBundle) = runOnUiThread {
@@ -100,24 +132,25 @@ class MainActivity : Activity(), PerformerListener {
         if (message.text.toString() == getString(R.string.preparing)) message.text = ""
     }
 
-    override fun onDrawn(frame: DrawnFrame, timeS: Double, clock: FrameClock) {
-        synchronized(recording) {
-            try {
-                recorder?.add(frame.picture)
-            } catch (error: IllegalStateException) { // the encoder's, CodecException too
-                runOnUiThread { stopRecording() }
-                tell(getString(R.string.recording_failed, error.message.orEmpty()))
-            }
+    override fun onFraming(square: Picture) = portrait.show(square, Shown.CAMERA)
+
+    override fun onDrawn(frame: DrawnFrame, clock: FrameClock) {
+        portrait.show(frame.picture, Shown.PORTRAIT)
+        try {
+            recording.add(frame.picture)
+        } catch (error: IOException) {
+            stopRecording(error.message.orEmpty())
         }
-        numDrawn++
-        val line = if (numDrawn % STATUS_EVERY == 0) getString(R.string.status, clock.framesPerSecond, clock.medianMs, thermalText(this, thermalStatus(this))) else null
-        runOnUiThread {
-            portrait.show(frame.picture, made = true)
-            line?.let(status::setText)
-        }
+        if (numDrawn++ % STATUS_EVERY != 0) return
+        val line = getString(R.string.status, clock.framesPerSecond, clock.medianMs, thermalText(this, thermalStatus(this)))
+        runOnUiThread { status.text = line }
     }
 
-    override fun onTrouble(message: String) = tell(getString(R.string.model_failed, message))
+    override fun onEnded(performer: Performer, message: String) = runOnUiThread {
+        if (this.performer !== performer) return@runOnUiThread
+        putAway() // the next tap on a driver begins anew
+        this.message.text = message
+    }
 
     private fun choosePhoto() {
         val pick = Intent(Intent.ACTION_OPEN_DOCUMENT).addCategory(Intent.CATEGORY_OPENABLE).setType("image/*")
@@ -127,19 +160,20 @@ class MainActivity : Activity(), PerformerListener {
     private fun load(uri: Uri) = inBackground {
         try {
             val photo = readPhoto(contentResolver, uri)
-            runOnUiThread { take(photo) }
+            runOnUiThread { take(photo, uri) }
         } catch (error: IOException) {
             tell(getString(R.string.photo_unreadable, error.message.orEmpty()))
-        } catch (error: SecurityException) {
+        } catch (error: RuntimeException) { // of the app that has the photo
             tell(getString(R.string.photo_unreadable, error.message.orEmpty()))
         } catch (error: OutOfMemoryError) {
             tell(getString(R.string.memory_low))
         }
     }
 
-    private fun take(photo: Photo) {
+    private fun take(photo: Photo, uri: Uri) {
+        photoUri = uri
         square = photo.square
-        portrait.show(photo.square, made = false)
+        portrait.show(photo.square, Shown.PHOTO)
         performer?.setPhoto(photo.square)
         if (source == null) drive(wantsCamera)
         if (!photo.hasFace) tell(getString(R.string.photo_without_face))
@@ -147,19 +181,21 @@ class MainActivity : Activity(), PerformerListener {
 
     private fun drive(camera: Boolean) {
         val photo = square ?: return choosePhoto()
+        wantsCamera = camera
+        if (!isStarted) return // comes here again when it is
         if (camera && checkSelfPermission(Manifest.permission.CAMERA) != PackageManager.PERMISSION_GRANTED) {
             return requestPermissions(arrayOf(Manifest.permission.CAMERA), ASK_CAMERA)
         }
-        wantsCamera = camera
         source?.close()
+        tell(if (performer == null) getString(R.string.preparing) else "")
         val worker = performer ?: Performer(applicationContext, this).also {
-            tell(getString(R.string.preparing))
             it.setPhoto(photo)
+            it.start()
             performer = it
         }
         worker.driverChanged(live = camera)
-        portrait.showsGuide = camera
         source = (if (camera) CameraSource(this, ::displayDegrees, worker::offer, ::onCameraTrouble) else ClipSource(this, worker::offer, ::onClipTrouble)).also { it.start() }
+        showButtons()
     }
 
     private fun putAway() {
@@ -167,6 +203,14 @@ class MainActivity : Activity(), PerformerListener {
         source = null
         performer?.close()
         performer = null
+        showButtons()
+    }
+
+    private fun showButtons() {
+        val isRecording = recording.isRunning
+        neutral.isEnabled = performer != null
+        record.isEnabled = performer != null || isRecording
+        record.setText(if (isRecording) R.string.stop_recording else R.string.record)
     }
 
     private fun onCameraTrouble(trouble: CameraTrouble, detail: String) = runOnUiThread {
@@ -189,75 +233,61 @@ class MainActivity : Activity(), PerformerListener {
         else -> 0
     }
 
-    private fun isRecording(): Boolean = synchronized(recording) { recorder != null }
-
     private fun startRecording() {
         try {
-            val made = Recorder(videoFile(), PictureLabel(this))
-            synchronized(recording) { recorder = made }
-            record.setText(R.string.stop_recording)
+            recording.begin()
         } catch (error: IOException) {
-            tell(getString(R.string.recording_failed, error.message.orEmpty()))
-        } catch (error: IllegalStateException) {
             tell(getString(R.string.recording_failed, error.message.orEmpty()))
         }
+        showButtons()
     }
 
-    private fun stopRecording() {
-        if (finishRecording()) offerToSave() else tell(getString(R.string.recording_dropped))
-    }
-
-    /** Ends the recording; returns whether there is one to save. */
-    private fun finishRecording(): Boolean {
-        val finished = synchronized(recording) { recorder.also { recorder = null } }
-        record.setText(R.string.record)
-        return try {
-            finished?.finish() ?: false
+    /** Ends the recording, whose [trouble] may be the reason, and offers what it has; from any thread. */
+    private fun stopRecording(trouble: String? = null) = inBackground {
+        var text = trouble?.let { getString(R.string.recording_failed, it) }
+        val holds = try {
+            recording.end() ?: return@inBackground
         } catch (error: IOException) {
+            text = getString(R.string.recording_failed, error.message.orEmpty())
             false
-        } catch (error: IllegalStateException) {
-            false
+        }
+        runOnUiThread {
+            showButtons()
+            message.text = text ?: if (holds) "" else getString(R.string.recording_empty)
+            if (holds && isStarted && !isSaving) offerToSave() // else when the app is back
         }
     }
 
     private fun offerToSave() {
-        isUnsaved = false
         val create = Intent(Intent.ACTION_CREATE_DOCUMENT).addCategory(Intent.CATEGORY_OPENABLE).setType("video/mp4")
-        ask(create.putExtra(Intent.EXTRA_TITLE, "portrait.mp4"), SAVE_VIDEO)
+        isSaving = ask(create.putExtra(Intent.EXTRA_TITLE, "portrait.mp4"), SAVE_VIDEO)
     }
 
-    private fun ask(intent: Intent, code: Int) = try {
+    private fun ask(intent: Intent, code: Int): Boolean = try {
         startActivityForResult(intent, code)
+        true
     } catch (error: ActivityNotFoundException) {
         tell(getString(R.string.no_documents))
+        false
     }
 
+    /** Copies the recording to where its user chose; one that could not be copied waits for the next try. */
     private fun save(uri: Uri?) = inBackground {
-        val file = videoFile()
         try {
-            if (uri == null) return@inBackground tell(getString(R.string.recording_dropped))
+            if (uri == null) {
+                recording.file.delete()
+                return@inBackground tell(getString(R.string.recording_dropped))
+            }
             val target = contentResolver.openOutputStream(uri) ?: throw IOException("the place is gone")
-            target.use { sink -> file.inputStream().use { it.copyTo(sink) } }
+            target.use { sink -> recording.file.inputStream().use { it.copyTo(sink) } }
+            recording.file.delete()
             tell(getString(if (isMarked) R.string.recording_kept else R.string.recording_kept_unmarked))
         } catch (error: IOException) {
-            tell(getString(R.string.recording_failed, error.message.orEmpty()))
-        } finally {
-            file.delete()
+            tell(getString(R.string.recording_waits, error.message.orEmpty()))
+        } catch (error: RuntimeException) { // of the app that has the place
+            tell(getString(R.string.recording_waits, error.message.orEmpty()))
         }
     }
 
-    private fun videoFile() = File(cacheDir, "recording.mp4")
-
     private fun tell(text: String) = runOnUiThread { message.text = text }
-}
-
-/** Runs work that may take long on a thread of its own. */
-internal fun inBackground(work: () -> Unit) {
-    Thread(work, "background").start()
-}
-
-/** Keeps a screen's content clear of the bars that newer Android draws it behind. */
-internal fun keepInsideSystemBars(root: View) = root.setOnApplyWindowInsetsListener { view, insets ->
-    view.setPadding(insets.systemWindowInsetLeft, insets.systemWindowInsetTop, insets.systemWindowInsetRight, insets.systemWindowInsetBottom)
-    insets
 }

@@ -46,6 +46,9 @@ class ParityInstrumentation : Instrumentation() {
         } catch (error: LinkageError) {
             results.putString("error", error.toString())
             false
+        } catch (error: OutOfMemoryError) {
+            results.putString("error", error.toString())
+            false
         }
         finish(if (done) Activity.RESULT_OK else Activity.RESULT_CANCELED, results)
     }

@@ -5,6 +5,7 @@ import android.os.SystemClock
 import android.util.Log
 import dev.pocketportrait.pipeline.Bundle
 import dev.pocketportrait.pipeline.CropSteering
+import dev.pocketportrait.pipeline.Cutter
 import dev.pocketportrait.pipeline.DrawnFrame
 import dev.pocketportrait.pipeline.FrameClock
 import dev.pocketportrait.pipeline.InputError
@@ -12,16 +13,19 @@ import dev.pocketportrait.pipeline.LatestFrame
 import dev.pocketportrait.pipeline.Picture
 import dev.pocketportrait.pipeline.PortraitSession
 import dev.pocketportrait.pipeline.centredCrop
-import dev.pocketportrait.pipeline.cut
 import java.util.concurrent.ConcurrentLinkedQueue
 
-/** What the performer tells, on its own thread. */
+/** What the performer tells, on its own thread; pictures are the performer's and change with the next frame. */
 interface PerformerListener {
     fun onReady(bundle: Bundle)
 
-    fun onDrawn(frame: DrawnFrame, timeS: Double, clock: FrameClock)
+    /** The face is still being framed; [square] is what the camera sees. */
+    fun onFraming(square: Picture)
 
-    fun onTrouble(message: String)
+    fun onDrawn(frame: DrawnFrame, clock: FrameClock)
+
+    /** It has ended by itself, for the reason that [message] tells. */
+    fun onEnded(performer: Performer, message: String)
 }
 
 /**
@@ -32,12 +36,22 @@ interface PerformerListener {
 class Performer(private val context: Context, private val listener: PerformerListener) : AutoCloseable {
     private val frames = LatestFrame<DriverFrame> { it.close() }
     private val commands = ConcurrentLinkedQueue<(PortraitSession) -> Unit>()
-    private val clock = FrameClock()
-    private var steering: CropSteering? = null
+
+    @Volatile
+    private var closed = false
 
     @Volatile
     private var isLive = false
-    private val thread = Thread(::work, "performer").also { it.start() }
+
+    // of the thread
+    private val clock = FrameClock()
+    private val cutter = Cutter()
+    private var square: Picture? = null
+    private var steering: CropSteering? = null
+    private val thread = Thread(::work, "performer")
+
+    /** Starts; returns at once. */
+    fun start() = thread.start()
 
     /** Offers a frame; never waits. */
     fun offer(frame: DriverFrame) = frames.put(frame)
@@ -47,7 +61,7 @@ class Performer(private val context: Context, private val listener: PerformerLis
         commands.add { it.setPhoto(square) }
     }
 
-    /** Takes the next frame as the one that motion counts from, and looks for the face again. */
+    /** Takes the next frame as the one that motion counts from; with a camera it frames the face again first. */
     fun resetNeutral() {
         commands.add { session ->
             session.transfer.resetNeutral()
@@ -61,24 +75,23 @@ class Performer(private val context: Context, private val listener: PerformerLis
         resetNeutral()
     }
 
-    override fun close() = frames.close()
+    override fun close() {
+        closed = true
+        frames.close()
+    }
 
     private fun work() {
-        try {
+        val trouble = troubleOf(context) {
             val bundle = shippedBundle(context)
             engineNamed("ort", "cpu").use { engine ->
                 PortraitSession(bundle, engine, precisionFor(bundle, engine)).use { session ->
                     listener.onReady(bundle)
-                    while (true) frames.take()?.use { draw(session, it) } ?: return
+                    while (true) frames.take()?.use { draw(session, it) } ?: break
                 }
             }
-        } catch (error: InputError) {
-            listener.onTrouble(error.message.orEmpty())
-        } catch (error: OutOfMemoryError) {
-            listener.onTrouble(context.getString(R.string.memory_low))
-        } catch (error: UnsatisfiedLinkError) { // an engine without a library for this processor
-            listener.onTrouble(error.message.orEmpty())
         }
+        frames.close()
+        if (trouble != null && !closed) listener.onEnded(this, trouble)
     }
 
     private fun draw(session: PortraitSession, frame: DriverFrame) {
@@ -86,13 +99,18 @@ class Performer(private val context: Context, private val listener: PerformerLis
         if (!session.hasPhoto) return
         val start = SystemClock.elapsedRealtimeNanos()
         val picture = pixels(frame) ?: return
-        val following = if (isLive) steering ?: CropSteering(centredCrop(picture.width, picture.height), picture.width, picture.height).also { steering = it } else null
-        val crop = following?.crop ?: centredCrop(picture.width, picture.height)
-        val drawn = session.step(cut(picture, crop))
+        val middle = centredCrop(picture.width, picture.height)
+        val following = if (isLive) steering ?: CropSteering(middle, picture.width, picture.height).also { steering = it } else null
+        val seen = cutter.cut(picture, following?.crop ?: middle, square).also { square = it }
+        if (following != null && !following.settled) {
+            following.update(session.look(seen), frame.timeS)
+            return listener.onFraming(seen)
+        }
+        val drawn = session.step(seen)
         following?.let { session.transfer.moveNeutral(it.update(drawn.pose, frame.timeS)) }
         val now = SystemClock.elapsedRealtimeNanos()
         clock.tick(now / 1e9, (now - start) / 1e6)
-        listener.onDrawn(drawn, frame.timeS, clock)
+        listener.onDrawn(drawn, clock)
     }
 
     /** Returns a frame's pixels, null for a broken frame: the next one may be whole. */

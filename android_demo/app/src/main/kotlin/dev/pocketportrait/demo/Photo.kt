@@ -7,6 +7,7 @@ import android.graphics.Canvas
 import android.graphics.Color
 import android.graphics.Matrix
 import android.graphics.PointF
+import android.graphics.Rect
 import android.media.ExifInterface
 import android.media.FaceDetector
 import android.net.Uri
@@ -16,6 +17,8 @@ import dev.pocketportrait.pipeline.centredCrop
 import dev.pocketportrait.pipeline.cropForEyes
 import dev.pocketportrait.pipeline.cut
 import java.io.IOException
+import kotlin.math.ceil
+import kotlin.math.floor
 
 private const val LARGEST_PX = 1600 // a face of half a picture still has three times what the graphs take
 private const val DETECTOR_PX = 640
@@ -43,8 +46,20 @@ fun readPhoto(resolver: ContentResolver, uri: Uri): Photo {
 
 /** Frames the face of an upright picture; without a face its middle. */
 fun framed(bitmap: Bitmap): Photo {
-    val crop = faceCrop(bitmap)
-    return Photo(cut(pictureOf(bitmap), crop ?: centredCrop(bitmap.width, bitmap.height)), crop != null)
+    val found = faceCrop(bitmap)
+    val crop = found ?: centredCrop(bitmap.width, bitmap.height)
+    val region = regionOf(crop, bitmap)
+    val inside = SquareCrop(crop.x - region.left, crop.y - region.top, crop.side)
+    return Photo(cut(pictureOf(bitmap, region), inside), found != null)
+}
+
+/** Returns the pixels that a crop needs: those in it and two around it, which enlarging reads too. */
+private fun regionOf(crop: SquareCrop, bitmap: Bitmap): Rect {
+    val left = (floor(crop.x).toInt() - 2).coerceIn(0, bitmap.width - 1)
+    val top = (floor(crop.y).toInt() - 2).coerceIn(0, bitmap.height - 1)
+    val right = (ceil(crop.x + crop.side).toInt() + 2).coerceIn(left + 1, bitmap.width)
+    val bottom = (ceil(crop.y + crop.side).toInt() + 2).coerceIn(top + 1, bitmap.height)
+    return Rect(left, top, right, bottom)
 }
 
 private fun open(resolver: ContentResolver, uri: Uri) = resolver.openInputStream(uri) ?: throw IOException("it is gone")
@@ -91,28 +106,31 @@ private fun faceCrop(bitmap: Bitmap): SquareCrop? {
     return cropForEyes(middle.x * across, middle.y * down, face.eyesDistance() * across, bitmap.width, bitmap.height)
 }
 
-/** Returns the pixels of a bitmap. */
-fun pictureOf(bitmap: Bitmap): Picture {
-    val pixels = IntArray(bitmap.width * bitmap.height)
-    val readable = if (bitmap.config == Bitmap.Config.ARGB_8888) bitmap else bitmap.copy(Bitmap.Config.ARGB_8888, false)
-    readable.getPixels(pixels, 0, bitmap.width, 0, 0, bitmap.width, bitmap.height)
-    val rgb = ByteArray(3 * pixels.size)
-    pixels.forEachIndexed { at, pixel ->
-        rgb[3 * at] = (pixel shr 16).toByte()
-        rgb[3 * at + 1] = (pixel shr 8).toByte()
-        rgb[3 * at + 2] = pixel.toByte()
+/** Returns the pixels of a part of a bitmap, row by row: a large photo is in memory once. */
+private fun pictureOf(bitmap: Bitmap, region: Rect): Picture {
+    val picture = Picture.blank(region.width(), region.height())
+    val row = IntArray(picture.width)
+    var at = 0
+    for (y in region.top until region.bottom) {
+        bitmap.getPixels(row, 0, row.size, region.left, y, row.size, 1)
+        for (pixel in row) {
+            picture.rgb[at++] = (pixel shr 16).toByte()
+            picture.rgb[at++] = (pixel shr 8).toByte()
+            picture.rgb[at++] = pixel.toByte()
+        }
     }
-    return Picture(bitmap.width, bitmap.height, rgb)
+    return picture
 }
 
-/** Writes a picture into a bitmap of its size. */
-fun Picture.into(bitmap: Bitmap, pixels: IntArray = IntArray(width * height)): Bitmap {
-    for (at in pixels.indices) {
-        val red = rgb[3 * at].toInt() and 0xff
-        val green = rgb[3 * at + 1].toInt() and 0xff
-        val blue = rgb[3 * at + 2].toInt() and 0xff
-        pixels[at] = Color.rgb(red, green, blue)
+/** Writes a picture as the colours that bitmaps take; [pixels] has its size. */
+fun Picture.intoPixels(pixels: IntArray) {
+    var at = 0
+    for (k in pixels.indices) {
+        val red = rgb[at++].toInt() and 0xff
+        val green = rgb[at++].toInt() and 0xff
+        val blue = rgb[at++].toInt() and 0xff
+        pixels[k] = OPAQUE or (red shl 16) or (green shl 8) or blue
     }
-    bitmap.setPixels(pixels, 0, width, 0, 0, width, height)
-    return bitmap
 }
+
+private const val OPAQUE = 0xff shl 24

@@ -11,44 +11,64 @@ import android.view.View
 import dev.pocketportrait.pipeline.Picture
 import dev.pocketportrait.pipeline.SIDE_PX
 
-/** Shows the animated photo, and the oval in which a face belongs while the camera looks for it. */
+/** What the square shows, and what a screen reader says of it. */
+enum class Shown(val description: Int) {
+    NOTHING(R.string.nothing_description),
+    PHOTO(R.string.photo_description),
+    CAMERA(R.string.guide_description),
+    PORTRAIT(R.string.portrait_description),
+}
+
+/** Shows the animated photo; while the camera looks for a face, its picture with an oval for the face. */
 class PortraitView(context: Context, attributes: AttributeSet?) : View(context, attributes) {
     private val bitmap = Bitmap.createBitmap(SIDE_PX, SIDE_PX, Bitmap.Config.ARGB_8888)
-    private val pixels = IntArray(SIDE_PX * SIDE_PX)
     private val smooth = Paint(Paint.FILTER_BITMAP_FLAG)
-    private val line = Paint(Paint.ANTI_ALIAS_FLAG).apply {
-        style = Paint.Style.STROKE
-        color = Color.WHITE
-        strokeWidth = 3 * resources.displayMetrics.density
-    }
+    private val line = ovalPaint(Color.WHITE, 3f)
+    private val shadow = ovalPaint(Color.BLACK, 6f) // the oval is seen on a bright wall too
     private val label = PictureLabel(context)
-    private var isMade = false
     private val place = RectF()
     private val oval = RectF()
 
-    /** Whether the oval is drawn. */
-    var showsGuide = false
-        set(value) {
-            field = value
-            contentDescription = context.getString(if (value) R.string.guide_description else R.string.portrait_description)
-            invalidate()
-        }
+    // written by the performer's thread, read by the main one
+    private val pixels = IntArray(SIDE_PX * SIDE_PX)
+    private var isNew = false
+    private var shown = Shown.NOTHING
 
-    /** Shows a picture of the graphs' size, with a label if a model [made] it; called on the main thread. */
-    fun show(picture: Picture, made: Boolean) {
-        isMade = made
-        picture.into(bitmap, pixels)
-        invalidate()
+    init {
+        contentDescription = context.getString(shown.description)
+    }
+
+    /** Shows a picture of the graphs' size, which is copied; from any thread. */
+    fun show(picture: Picture, shows: Shown) {
+        val isOther = synchronized(pixels) {
+            picture.intoPixels(pixels)
+            isNew = true
+            (shown != shows).also { shown = shows }
+        }
+        if (isOther) post { contentDescription = context.getString(shows.description) }
+        postInvalidate()
     }
 
     override fun onDraw(canvas: Canvas) {
         val side = minOf(width, height).toFloat()
         place.set((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+        val shows = synchronized(pixels) {
+            if (isNew) bitmap.setPixels(pixels, 0, SIDE_PX, 0, 0, SIDE_PX, SIDE_PX)
+            isNew = false
+            shown
+        }
         canvas.drawBitmap(bitmap, null, place, smooth)
-        if (isMade) label.draw(canvas, place)
-        if (!showsGuide) return
+        if (shows == Shown.PORTRAIT) label.draw(canvas, place)
+        if (shows != Shown.CAMERA) return
         // a face in the training framing: its landmarks fill 1 / 1.9 of the side, a little below the middle
         oval.set(place.centerX() - 0.21f * side, place.centerY() - 0.20f * side, place.centerX() + 0.21f * side, place.centerY() + 0.31f * side)
+        canvas.drawOval(oval, shadow)
         canvas.drawOval(oval, line)
+    }
+
+    private fun ovalPaint(shade: Int, widthDp: Float) = Paint(Paint.ANTI_ALIAS_FLAG).apply {
+        style = Paint.Style.STROKE
+        color = shade
+        strokeWidth = widthDp * resources.displayMetrics.density
     }
 }

@@ -6,7 +6,6 @@ import android.os.Bundle
 import android.widget.Button
 import android.widget.TextView
 import dev.pocketportrait.pipeline.CheckRecord
-import dev.pocketportrait.pipeline.InputError
 
 private const val RUNS = 30
 
@@ -32,23 +31,17 @@ class SelfTestActivity : Activity() {
         run.isEnabled = false
         result.setText(R.string.self_test_running)
         inBackground {
-            val text = try {
-                engineNamed("ort", "cpu").use { engine ->
-                    val found = checkDevice(applicationContext, shippedBundle(applicationContext), engine, null, RUNS)
-                    report = found.report.json()
-                    lines(found)
-                }
-            } catch (error: InputError) {
-                getString(R.string.model_failed, error.message.orEmpty())
-            } catch (error: UnsatisfiedLinkError) {
-                getString(R.string.model_failed, error.message.orEmpty())
-            } catch (error: OutOfMemoryError) {
-                getString(R.string.memory_low)
+            var found: DeviceResult? = null
+            val trouble = troubleOf(this) {
+                found = engineNamed("ort", "cpu").use { checkDevice(applicationContext, shippedBundle(applicationContext), it, null, RUNS) }
             }
+            val text = trouble ?: found?.let(::lines).orEmpty()
+            val json = found?.report?.json().orEmpty()
             runOnUiThread {
                 result.text = text
+                report = json
                 run.isEnabled = true
-                share.isEnabled = report.isNotEmpty()
+                share.isEnabled = json.isNotEmpty()
             }
         }
     }

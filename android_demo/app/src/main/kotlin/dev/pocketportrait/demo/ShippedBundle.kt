@@ -7,28 +7,32 @@ import dev.pocketportrait.pipeline.MANIFEST
 import java.io.File
 
 private const val ASSETS = "bundle"
+private val copying = Any()
 
 /** The clip that drives where no camera does. */
 const val CLIP = "driving.mp4"
 
 /**
  * Returns the bundle that came with the app, verified; it is copied out of the package once, because engines
- * want files.
+ * want files. Two threads may ask.
+ *
+ * @throws InputError the copy is not what the manifest says.
+ * @throws java.io.IOException there is no place for it.
  */
-fun shippedBundle(context: Context): Bundle {
+fun shippedBundle(context: Context): Bundle = synchronized(copying) {
     val folder = File(context.filesDir, ASSETS)
     val shipped = context.assets.open("$ASSETS/$MANIFEST").use { it.readBytes() }
     val manifest = File(folder, MANIFEST)
     if (manifest.isFile && manifest.readBytes().contentEquals(shipped)) {
         try {
-            return Bundle.open(folder)
+            return@synchronized Bundle.open(folder)
         } catch (error: InputError) {
             folder.deleteRecursively() // a copy that was cut off; the package has it whole
         }
     }
     folder.deleteRecursively()
     copy(context, ASSETS, folder)
-    return Bundle.open(folder)
+    Bundle.open(folder)
 }
 
 private fun copy(context: Context, path: String, target: File) {
