@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pocketportrait.distill.labels import NOMINAL_RADIUS
+from pocketportrait.distill.smoothing import box_mean
+
 
 def jitter_colour(x_B3HW: Tensor, rng: torch.Generator) -> Tensor:
     """Scale, shift and bend the brightness of each picture and channel; stays in 0..1."""
@@ -49,10 +52,34 @@ def place(x_B3HW: Tensor, affine_B23: Tensor, padding: str = "border") -> Tensor
     return F.grid_sample(x_B3HW, grid, align_corners=False, padding_mode=padding)
 
 
+def placed_pose(affine_B23: Tensor, points_BP2: Tensor, pose_B6: Tensor) -> Tensor:
+    """Return the head poses [B, 6] of what `place` makes of pictures.
+
+    Centre and size are those of the landmarks where they come to lie, exactly; roll turns with the
+    picture; yaw and pitch are the face's own.
+
+    Args:
+        affine_B23: as in `place`.
+        points_BP2: landmarks before, 0..1.
+        pose_B6: head poses before.
+
+    """
+    turn, shift = affine_B23[:, :, :2], affine_B23[:, :, 2]
+    back = torch.linalg.inv(turn)
+    moved = ((points_BP2 * 2 - 1 - shift[:, None]) @ back.transpose(1, 2) + 1) / 2
+    centre = moved.mean(1)
+    radius = (moved - centre[:, None]).square().sum(-1).mean(-1, keepdim=True).sqrt()
+    roll = pose_B6[:, 2]
+    # picture y points down, roll's y points up
+    across = (back @ torch.stack([roll.cos(), -roll.sin()], 1)[:, :, None])[:, :, 0]
+    roll = torch.atan2(-across[:, 1], across[:, 0])[:, None]
+    scale = torch.log(radius / NOMINAL_RADIUS)
+    return torch.cat([pose_B6[:, :2], roll, centre - 0.5, scale], 1)
+
+
 def soften(x_B3HW: Tensor) -> Tensor:
     """Average over 4x4 and then 3x3 pixels: no pattern of a period of 2, 3 or 4 pixels is left."""
-    padded = F.pad(x_B3HW, (2, 3, 2, 3), mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(padded, 4, 1), 3, 1)
+    return box_mean(box_mean(F.pad(x_B3HW, (2, 3, 2, 3), mode="replicate"), 4), 3)
 
 
 @dataclass(frozen=True, slots=True)

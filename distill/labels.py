@@ -23,6 +23,7 @@ from pocketportrait.errors import InputError, MissingToolError, PortraitError
 
 WORKER = Path(__file__).with_name("label_worker.py")
 WORKER_PACKAGES = "mediapipe==1.2.2 opencv-contrib-python av numpy safetensors"
+NOMINAL_RADIUS = 0.17  # of the side: makes log scale about 0 for a face in our framing
 LANDMARKER = "face_landmarker_v2_with_blendshapes.task"
 
 

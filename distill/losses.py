@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pocketportrait.distill.smoothing import box_mean
+
 # landmark numbers of MediaPipe's face mesh around what people look at
 MOUTH = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409)
 EYE_RIGHT = (
@@ -103,8 +105,7 @@ def pyramid_loss(a_BCHW: Tensor, b_BCHW: Tensor, weight_B1HW: Tensor, levels: in
 def ssim_loss(a_BCHW: Tensor, b_BCHW: Tensor, weight_B1HW: Tensor) -> Tensor:
     """Return 1 - weighted structural similarity (Wang et al. 2004) of grey pictures, 7x7 box window."""
     a, b = a_BCHW.mean(1, keepdim=True), b_BCHW.mean(1, keepdim=True)
-    moments = F.avg_pool2d(torch.cat([a, b, a * a, b * b, a * b], 1), (7, 1), 1)
-    moments = F.avg_pool2d(moments, (1, 7), 1)
+    moments = box_mean(torch.cat([a, b, a * a, b * b, a * b], 1), 7)
     mean_a, mean_b, square_a, square_b, product = moments.chunk(5, 1)
     variance = square_a - mean_a**2 + square_b - mean_b**2
     covariance = product - mean_a * mean_b
@@ -123,7 +124,7 @@ def grid_loss(a_BCHW: Tensor, b_BCHW: Tensor) -> Tensor:
     with the mean of all places.
     """
     tiles = F.pixel_unshuffle((a_BCHW - b_BCHW).mean(1, keepdim=True), 4)
-    places = F.avg_pool2d(tiles, 5, 1)
+    places = box_mean(tiles, 5)
     return (places - places.mean(1, keepdim=True)).abs().mean()
 
 

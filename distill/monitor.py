@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pocketportrait import atomic
-from pocketportrait.contract import Array
+from pocketportrait.contract import POSE, Array
 from pocketportrait.distill.clips import Clips
 from pocketportrait.distill.losses import mesh_flow_loss, mesh_weight
 from pocketportrait.distill.objective import to_batch
@@ -59,20 +59,29 @@ class Monitor:
     def listen(self, motion: nn.Module, head: LabelHead) -> dict[str, float]:
         """Return how well codes follow faces over time: medians over clips that move enough.
 
-        It is what the renderer can reach at best: what is not in the code, nobody can draw.
+        `pose_ratio` is the error of the change of pose since a clip's first frame over that change,
+        the mean of its six values. All of it bounds the renderer: what is not in the code, nobody
+        can draw.
         """
         found: dict[str, list[float]] = {name: [] for name in FOLLOWED}
+        wrong, moved = [], []
         for number, labels in enumerate(self.clips.labels[:CLIPS]):
             rows = np.arange(0, len(labels), EVERY)
             frames = self.clips.frames[self.clips.start[number] + rows]
             code = motion(torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255)
             answer, _ = head(code)
+            pose = self.clips.targets[number].pose[rows]
+            wrong.append(np.abs(code[:, : len(POSE)].numpy() - pose - _first(code, pose)))
+            moved.append(np.abs(pose - pose[:1]))
             for name, (columns, least) in FOLLOWED.items():
                 truth = labels.blendshapes[rows][:, columns].mean(1)
                 told = answer[:, columns].mean(1).numpy()
                 if np.ptp(truth) >= least and np.ptp(told) > 0:
                     found[name].append(float(np.corrcoef(truth, told)[0, 1]))
-        return {f"corr_{n}": round(float(np.median(v)), 3) for n, v in found.items() if v}
+        still = np.concatenate(moved).mean(0) + 1e-6
+        ratio = float((np.concatenate(wrong).mean(0) / still).mean())
+        heard = {f"corr_{n}": round(float(np.median(v)), 3) for n, v in found.items() if v}
+        return heard | {"pose_ratio": round(ratio, 4)}
 
     def _sheet(self, image: torch.Tensor, step: int) -> None:
         photo, target = self.pairs["photo"], self.pairs["target"]
@@ -80,6 +89,11 @@ class Monitor:
         columns = [x[:ROWS].clamp(0, 1) for x in (photo, target, image, difference)]
         rows = torch.cat(columns, 3)
         write_sheet(self.sheets / f"{step:06d}.png", rows.permute(0, 2, 3, 1).numpy())
+
+
+def _first(code_BK: torch.Tensor, pose_B6: Array) -> Array:
+    """Return by how much the first frame's pose is told wrong."""
+    return code_BK[:1, : len(POSE)].numpy() - pose_B6[:1]
 
 
 def write_sheet(path: Path, rows: Array) -> None:

@@ -1,16 +1,30 @@
-"""One training step's loss: the motion encoder alone, all three graphs, or all but the encoder."""
+"""One training step's loss: the motion encoder alone, all three graphs, or all but the encoder.
+
+`joint` begins with an encoder that knows little; `tune` goes on with all three once it can read what
+the renderer drew.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from functools import partial
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from pocketportrait.contract import POSE
-from pocketportrait.distill.augment import Zoom, degrade, draw_place, jitter_colour, place, soften
+from pocketportrait.distill.augment import (
+    Zoom,
+    degrade,
+    draw_place,
+    jitter_colour,
+    place,
+    placed_pose,
+    soften,
+)
 from pocketportrait.distill.clips import Pairs
 from pocketportrait.distill.losses import (
     grid_loss,
@@ -26,12 +40,13 @@ from pocketportrait.distill.targets import (
     change_loss,
     expression_loss,
     independence_loss,
+    pose_change_loss,
     pose_loss,
 )
 from pocketportrait.models.student import Rendered, Student
 from pocketportrait.models.warp import warp_twin
 
-Kind = Literal["motion", "joint", "render"]
+Kind = Literal["motion", "joint", "render", "tune"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +63,7 @@ class LossWeights:
     ssim: float = 0.3
     warped: float = 0.5
     mesh: float = 1.0  # a pixel at 1/8 of the side
-    pose: float = 6.0
+    pose: float = 2.0
     expression: float = 3.0
     independence: float = 0.3
     smooth: float = 0.05
@@ -64,7 +79,14 @@ class Objective(nn.Module):
     mesh_weight: Tensor
 
     def __init__(self, student: Student, kind: Kind, weights: LossWeights | None = None) -> None:
-        """Wrap a student; `kind` says what of it learns: `motion`, all (`joint`), or the rest (`render`)."""
+        """Wrap a student.
+
+        Args:
+            student: what learns.
+            kind: what of it learns: `motion`, all (`joint`, `tune`), or the rest (`render`).
+            weights: of the terms.
+
+        """
         super().__init__()
         self.student, self.kind = student, kind
         self.head = LabelHead(student.dims.code)
@@ -75,9 +97,9 @@ class Objective(nn.Module):
             self.head.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; a motion encoder that does not learn keeps its batch statistics."""
+        """Set the mode; a motion encoder that reads pictures keeps its batch statistics."""
         super().train(mode)
-        if self.kind == "render":
+        if self.kind in ("render", "tune"):
             self.student.motion.eval()
         return self
 
@@ -102,9 +124,9 @@ class Objective(nn.Module):
 
     def _motion_parts(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         frames = torch.cat([batch["photo_jittered"], batch["target_moved"]])
-        code, half = self.student.motion(frames).float(), len(frames) // 2
+        code = self.student.motion(frames).float()
         return {
-            "pose": pose_loss(code[:half], batch["pose"][:half]),
+            "pose": pose_loss(code, batch["pose"]) + pose_change_loss(code, batch["pose"]),
             "expression": self._expression(code, batch),
             "change": change_loss(self.head, code, batch["blendshapes"]),
             "independence": independence_loss(code[:, len(POSE) :], batch["pose"]),
@@ -137,17 +159,17 @@ class Objective(nn.Module):
 
     def _joint_parts(self, batch: dict[str, Tensor], side: int) -> tuple[dict[str, Tensor], Tensor]:
         parts: dict[str, Tensor] = {}
-        if self.kind == "joint":
-            source, driving, parts = self.codes(batch)
-        else:
+        if self.kind == "render":
             source, driving = self._given_codes(batch)
+        else:
+            source, driving, parts = self.codes(batch)
         photo, target = at_side(batch["photo"], side), at_side(batch["target"], side)
         features, aim, skip = self.student.appearance(photo)
         out = self.student.render.draw(features, aim, skip, source, driving)
         parts |= self._picture_parts(out, photo, target, batch)
-        if self.kind == "render":
+        if self.kind in ("render", "tune"):
             parts["performed"] = self._performed(out.image, batch)
-            parts["mixed"] = self._mixed((features, aim, skip), source, driving)
+            parts["mixed"] = self._mixed((features, aim, skip), source.detach(), driving.detach())
         return parts, out.image.float()
 
     @torch.no_grad()
@@ -178,10 +200,15 @@ class Objective(nn.Module):
             image = F.interpolate(image, size=wanted.shape[2:], mode="bilinear")
         image = target + (image.float() - target).mean(1, keepdim=True)
         moved = place(image.clamp(0, 1), batch["place"])
-        seen = self.student.motion(soften(moved)).float()
+        seen = judged(self.student.motion, soften(moved)).float()
         with torch.no_grad():
             blend, shape = self.head(self.student.motion(soften(wanted)).float())
-        return expression_loss(self.head, seen, blend, shape, torch.ones_like(seen[:, 0]))
+        return self._read_as(seen, blend, shape)
+
+    def _read_as(self, seen_BK: Tensor, blend: Tensor, shape: Tensor) -> Tensor:
+        """Return how far codes are from blendshapes and shapes; the head does not learn from it."""
+        head = partial(judged, self.head)
+        return expression_loss(head, seen_BK, blend, shape, torch.ones_like(seen_BK[:, 0]))
 
     def _mixed(
         self, maps: tuple[Tensor, Tensor, Tensor], source_BK: Tensor, driving_BK: Tensor
@@ -202,10 +229,10 @@ class Objective(nn.Module):
         side = self.student.dims.side
         if image.shape[-1] != side:
             image = F.interpolate(image, size=(side, side), mode="bilinear")
-        seen = self.student.motion(soften(image.clamp(0, 1))).float()
-        blend, shape = self.head(mixed)
-        read = expression_loss(self.head, seen, blend, shape, torch.ones_like(seen[:, 0]))
-        return read + 2 * pose_loss(seen, mixed[:, : len(POSE)])
+        seen = judged(self.student.motion, soften(image.clamp(0, 1))).float()
+        with torch.no_grad():
+            blend, shape = self.head(mixed)
+        return self._read_as(seen, blend, shape) + 0.3 * pose_loss(seen, mixed[:, : len(POSE)])
 
     def _picture_parts(
         self, out: Rendered, photo: Tensor, target: Tensor, batch: dict[str, Tensor]
@@ -242,12 +269,39 @@ def to_batch(pairs: Pairs, rng: torch.Generator, kind: Kind = "joint") -> dict[s
     batch["place"] = draw_place(len(photo), rng)
     batch["target_moved"] = place(jitter_colour(target, rng), batch["place"])
     if kind == "motion":
-        batch["target_moved"] = degrade(batch["target_moved"], rng)
-        batch["photo_jittered"] = degrade(jitter_colour(photo, rng), rng)
-    if kind == "joint":
+        batch |= _moved_apart(batch, photo, rng)
+    if kind in ("joint", "tune"):
         batch["photo_jittered"] = jitter_colour(photo, rng)
         batch["target_jittered"] = jitter_colour(target, rng)
     return batch
+
+
+def judged(network: nn.Module, *inputs: Tensor) -> Any:
+    """Return what a network says that does not learn from saying it: gradients reach its inputs alone.
+
+    A network that judges what it taught could please itself with one answer for all.
+    """
+    fixed = {n: v.detach() for n, v in network.state_dict(keep_vars=True).items()}
+    return functional_call(network, fixed, inputs)
+
+
+def _moved_apart(
+    batch: dict[str, Tensor], photo: Tensor, rng: torch.Generator
+) -> dict[str, Tensor]:
+    """Return frames for the motion encoder alone, each at a place and size of its own, and their poses.
+
+    The clips' framing puts every face in the middle: without other places the encoder told them
+    by 2 pixels.
+    """
+    photo_place = draw_place(len(photo), rng)
+    photo_moved = place(jitter_colour(photo, rng), photo_place)
+    places = torch.cat([photo_place, batch["place"]])
+    points = torch.cat([batch["photo_points"], batch["target_points"]])
+    return {
+        "photo_jittered": degrade(photo_moved, rng),
+        "target_moved": degrade(batch["target_moved"], rng),
+        "pose": placed_pose(places, points, batch["pose"]),
+    }
 
 
 def at_side(x_BCHW: Tensor, side: int) -> Tensor:

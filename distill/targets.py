@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pocketportrait.contract import POSE, Array
-from pocketportrait.distill.labels import ClipLabels, spread
+from pocketportrait.distill.labels import NOMINAL_RADIUS, ClipLabels, spread
 from pocketportrait.models.student import POSE_SPREAD
 
-NOMINAL_RADIUS = 0.17  # of the side: makes log_scale about 0 for a face in our framing
 SHAPE_UNIT = 0.06  # typical deviation of an aligned landmark, in face radii
 BLEND_UNIT = 0.15  # typical deviation of a blendshape score
 
@@ -91,12 +91,27 @@ class LabelHead(nn.Module):
 
 # all are learnt equally
 POSE_WEIGHT = tuple(1.4 / spread for spread in POSE_SPREAD)
+POSE_BEND = (
+    0.1  # of a spread: below it errors count squared; at 1 nothing asked for the last pixels
+)
 
 
 def pose_loss(code_BK: Tensor, pose_B6: Tensor) -> Tensor:
     """Return how far the pose slice is from its labels."""
     weight = torch.tensor(POSE_WEIGHT, device=code_BK.device)
-    return F.smooth_l1_loss(code_BK[:, : len(POSE)] * weight, pose_B6 * weight)
+    return F.smooth_l1_loss(code_BK[:, : len(POSE)] * weight, pose_B6 * weight, beta=POSE_BEND)
+
+
+def pose_change_loss(code_BK: Tensor, pose_B6: Tensor) -> Tensor:
+    """Return how far the change of pose from photo to target is from that of the labels.
+
+    Args:
+        code_BK: of the photos, then of the targets.
+        pose_B6: their labels.
+
+    """
+    (photo, target), (was, becomes) = code_BK.chunk(2), pose_B6.chunk(2)
+    return pose_loss(target - photo, becomes - was)
 
 
 # what people look at counts more: eyelids, smile, jaw, and the shapes of lips (MediaPipe's order)
@@ -104,7 +119,7 @@ BLEND_WEIGHT = {9: 4.0, 10: 4.0, 25: 20.0, 27: 2.0, 32: 2.0, 38: 3.0, 44: 3.0, 4
 
 
 def expression_loss(
-    head: LabelHead,
+    head: Callable[[Tensor], tuple[Tensor, Tensor]],
     code_BK: Tensor,
     blendshapes_BN: Tensor,
     shape_BM: Tensor,

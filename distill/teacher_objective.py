@@ -9,7 +9,6 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from pocketportrait.contract import POSE
 from pocketportrait.distill.losses import (
@@ -18,7 +17,7 @@ from pocketportrait.distill.losses import (
     region_weight,
     smoothness_loss,
 )
-from pocketportrait.distill.objective import LossWeights, Objective, at_side
+from pocketportrait.distill.objective import LossWeights, Objective, at_side, judged
 from pocketportrait.distill.plan import Phase, TeacherKind
 from pocketportrait.distill.targets import independence_loss, pose_loss
 from pocketportrait.distill.teacher_judges import Judges, identity_loss, perceptual_loss
@@ -157,9 +156,8 @@ class TeacherObjective(Objective):
         if image.shape[-1] != side:
             image = F.interpolate(image, size=(side, side), mode="bilinear")
         learning = motion.training
-        fixed = {n: v.detach() for n, v in motion.state_dict(keep_vars=True).items()}
         motion.eval()
-        seen = functional_call(motion, fixed, (image.clamp(0, 1),)).float()
+        seen = judged(motion, image.clamp(0, 1)).float()
         motion.train(learning)
         if learning:
             self.train()  # frozen batch norms stay frozen

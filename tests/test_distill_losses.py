@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from pocketportrait.distill.augment import Zoom, degrade, draw_place, jitter_colour, place, soften
+from pocketportrait.distill.augment import (
+    Zoom,
+    degrade,
+    draw_place,
+    jitter_colour,
+    place,
+    placed_pose,
+    soften,
+)
 from pocketportrait.distill.labels import ClipLabels
 from pocketportrait.distill.losses import (
     MOUTH,
@@ -14,6 +22,7 @@ from pocketportrait.distill.losses import (
     smoothness_loss,
     ssim_loss,
 )
+from pocketportrait.distill.smoothing import box_mean
 from pocketportrait.distill.targets import (
     LabelHead,
     Targets,
@@ -21,6 +30,7 @@ from pocketportrait.distill.targets import (
     independence_loss,
     mirrored_blendshapes,
     mirrored_pose,
+    pose_change_loss,
     rotate,
 )
 
@@ -128,6 +138,12 @@ def test_places_are_repeatable_and_the_unmoved_one_changes_nothing() -> None:
     torch.testing.assert_close(place(x, unmoved), x, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6, 7])
+def test_means_over_windows_are_those_of_pooling(size: int) -> None:
+    x = torch.rand(2, 3, 11, 13)
+    torch.testing.assert_close(box_mean(x, size), torch.nn.functional.avg_pool2d(x, size, 1))
+
+
 def test_softened_pictures_keep_their_size_and_lose_fine_grids() -> None:
     grey = torch.full((1, 3, SIDE, SIDE), 0.5)
     torch.testing.assert_close(soften(grey), grey)
@@ -169,6 +185,30 @@ def test_pose_follows_place_and_size() -> None:
     np.testing.assert_allclose(pose[:, :3], [[0.1, 0.2, 0]] * 3, atol=1e-6)
     np.testing.assert_allclose(pose[1, 3:5] - pose[0, 3:5], [0.1, -0.05], atol=1e-6)
     assert pose[2, 5] - pose[0, 5] == pytest.approx(np.log(1.2), abs=1e-5)
+
+
+def test_placed_poses_are_those_of_the_moved_landmarks() -> None:
+    points = rotate(np.random.default_rng(0).normal(0, 0.1, (3, 478, 2)), np.full(3, 0.2)) + 0.5
+    before = Targets.of(labels_of(points, roll=0.2))
+    affine = draw_place(3, rng())
+    affine[:, 0] *= (affine[:, 1, :2].norm(dim=1) / affine[:, 0, :2].norm(dim=1))[:, None]
+    affine[:, 0, :2] = affine[:, 1, [1, 0]] * torch.tensor([1.0, -1.0])  # no stretch, just a turn
+    pose = placed_pose(affine, torch.from_numpy(points).float(), torch.from_numpy(before.pose))
+    # `place` reads the input at affine(output): landmarks go the other way
+    turn, shift = affine[:, :, :2].numpy(), affine[:, None, :, 2].numpy()
+    moved = ((points * 2 - 1 - shift) @ np.linalg.inv(turn).transpose(0, 2, 1) + 1) / 2
+    labels = labels_of(moved)
+    labels.angles[:, 2] = pose[:, 2]
+    after = Targets.of(labels)
+    np.testing.assert_allclose(pose, after.pose, atol=1e-5)
+    assert np.abs(after.pose - before.pose)[:, 2:].max(0).min() > 0.01
+    np.testing.assert_allclose(after.shape, before.shape, atol=1e-3)  # so roll turned as much
+
+
+def test_a_constant_error_of_pose_is_no_error_of_its_change() -> None:
+    pose = torch.rand(8, 6)
+    assert pose_change_loss(pose + 0.3, pose) < 1e-9
+    assert pose_change_loss(pose.roll(1, 0), pose) > 0.01
 
 
 def test_shape_holds_neither_place_nor_size_nor_roll_nor_identity() -> None:
