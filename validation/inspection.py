@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from pocketportrait import __version__, atomic
 from pocketportrait.contract import Array
 from pocketportrait.errors import ExitCode, MissingToolError
-from pocketportrait.mark import PUBLIC_KEY, THRESHOLD, detect
+from pocketportrait.mark import MOST_CHANCE, PUBLIC_KEY, detect
 from pocketportrait.media.credentials import read_credentials
 from pocketportrait.media.photo import read_photo, require_file
 from pocketportrait.media.source_type import read_source_type
@@ -32,7 +32,8 @@ class MarkFacts(_Fact):
     found: bool
     confidence: float  # 0..1
     deviations: float  # how far it stands out from chance
-    threshold: float = THRESHOLD
+    chance: float  # of such a fit anywhere in an unmarked clip, an upper bound
+    most_chance: float = MOST_CHANCE  # with which it counts as found
     bundle_id: str | None  # hexadecimal; None where it cannot be read
     tile_px: float
     top_px: float
@@ -70,7 +71,7 @@ class Inspection(_Fact):
             said = f"made by Pocket Portrait, {whose}, confidence {_percent(mark.confidence)}"
         else:
             said = "no mark of Pocket Portrait found"
-        lines = [f"{said} (mark: {mark.deviations:.1f} deviations, from {mark.threshold} on)"]
+        lines = [f"{said} (mark: {mark.deviations:.1f} deviations, by chance {mark.chance:.0e})"]
         if self.credentials is not None:
             by = self.credentials["signed_by"] or "nobody named"
             problems = ", ".join(self.credentials["problems"])
@@ -113,6 +114,7 @@ def inspect_file(path: Path, key: bytes = PUBLIC_KEY) -> Inspection:
             found=found.found,
             confidence=found.confidence,
             deviations=round(found.deviations, 2),
+            chance=found.chance,
             bundle_id=None if found.bundle_id is None else f"{found.bundle_id:016x}",
             tile_px=round(found.tile_px, 1),
             top_px=round(found.top_px, 1),

@@ -11,16 +11,20 @@ import numpy as np
 from pocketportrait.contract import Array
 from pocketportrait.mark.code import CODED_BITS, decode, encode
 from pocketportrait.mark.pattern import PUBLIC_KEY, TILE_PX, waves_of
+from pocketportrait.mark.reading import Place, deviations_of, read_waves, refine
 from pocketportrait.mark.residual import residual_of
-from pocketportrait.mark.search import Place, read_waves, refine, search
+from pocketportrait.mark.search import Search
 
-# Unmarked clips reach 5.5 to 7 by chance, the best of some million places: see docs/trust.md.
-THRESHOLD = 8.5
-# Or a little less, if a message is there too: its CRC agrees, and it stands out more than the
-# likeliest of 2**72 messages does from noise (9.7 in the mean).
-THRESHOLD_WITH_MESSAGE = 6.5
+# A mark is found where chance alone would fit so well in one of a million unmarked clips.
+MOST_CHANCE = 1e-6
+# Places that are looked at, as if they were independent of each other: a frame that is one tile or four,
+# and every scale and place. Each of the two looks may use half of the chance.
+PLACES_OF_WHOLE_FRAMES = 2 * 2.0
+PLACES_ANYWHERE = 2 * 1e8
+TILES_A_SIDE = (1, 2)
+GATE = 5.5  # deviations of the coarse search from which a place is looked at closely
+# How much the likeliest message has to stand out; the likeliest of 2**72 does by 9.7 from noise.
 MESSAGE_THRESHOLD = 12.0
-PLACES_TRIED = 1e7  # scales times places, not all independent: an upper bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Detection:
 
     found: bool
     deviations: float  # how far the beacon stands out from chance, in standard deviations
+    chance: float  # of such a fit anywhere in an unmarked clip, 0..1; an upper bound
     bundle_id: int | None
     tile_px: float  # width of the mark's tile in pixels of the frame
     top_px: float
@@ -36,9 +41,8 @@ class Detection:
 
     @property
     def confidence(self) -> float:
-        """Return 1 less the chance of such a fit anywhere in an unmarked clip, 0..1."""
-        chance = PLACES_TRIED * 0.5 * math.erfc(self.deviations / math.sqrt(2))
-        return max(0.0, 1.0 - chance)
+        """Return 1 less the chance, 0..1."""
+        return 1.0 - self.chance
 
 
 def detect(frames: Iterable[Array], key: bytes = PUBLIC_KEY) -> Detection:
@@ -53,32 +57,60 @@ def detect(frames: Iterable[Array], key: bytes = PUBLIC_KEY) -> Detection:
 
     """
     residual, factor = residual_of(frames)
-    return detect_residual(residual, key, factor)
+    return Detector(residual, factor).detect(key)
 
 
-def detect_residual(residual: Array, key: bytes = PUBLIC_KEY, factor: int = 1) -> Detection:
-    """Look for the mark in what `residual_of` gave; for many keys the frames are read once."""
-    fit = search(residual, key)
-    place, found, bundle_id = fit.place, False, None
-    if fit.deviations >= THRESHOLD_WITH_MESSAGE:
-        place = refine(residual, key, fit).place
-        bundle_id = _read(residual, key, place)
-        found = fit.deviations >= THRESHOLD or bundle_id is not None
-    return Detection(
-        found=found,
-        deviations=fit.deviations,
-        bundle_id=bundle_id,
-        tile_px=place.scale_across * TILE_PX * factor,
-        top_px=place.top * factor,
-        left_px=place.left * factor,
-    )
+class Detector:
+    """What `residual_of` gave, in which any number of keys can be looked for."""
+
+    def __init__(self, residual: Array, factor: int = 1) -> None:
+        """Keep it; `factor` is by how much frames were reduced."""
+        self._residual, self._factor = residual, factor
+        self._search: Search | None = None
+
+    def detect(self, key: bytes = PUBLIC_KEY) -> Detection:
+        """Look first where nothing was cut, then everywhere."""
+        best = min((self._whole(key, n) for n in TILES_A_SIDE), key=lambda d: d.chance)
+        if best.found:
+            return best
+        return min(best, self._anywhere(key), key=lambda d: d.chance)
+
+    def _whole(self, key: bytes, tiles: int) -> Detection:
+        height, width = (n / tiles / TILE_PX for n in self._residual.shape)
+        place = Place(0, 0, height, width)
+        read = read_waves(self._residual, waves_of(key), place)
+        deviations = deviations_of(read[waves_of(key).is_beacon])
+        return self._detection(key, place, deviations, PLACES_OF_WHOLE_FRAMES)
+
+    def _anywhere(self, key: bytes) -> Detection:
+        if self._search is None:
+            self._search = Search(self._residual)
+        fit = self._search.best(key)
+        place, deviations = fit.place, fit.deviations
+        if deviations >= GATE:
+            place, deviations = refine(self._residual, waves_of(key), place)
+        return self._detection(key, place, deviations, PLACES_ANYWHERE)
+
+    def _detection(self, key: bytes, place: Place, deviations: float, places: float) -> Detection:
+        chance = min(1.0, places * 0.5 * math.erfc(deviations / math.sqrt(2)))
+        found = chance <= MOST_CHANCE
+        return Detection(
+            found=found,
+            deviations=deviations,
+            chance=chance,
+            bundle_id=_message(self._residual, key, place) if found else None,
+            tile_px=place.scale_across * TILE_PX * self._factor,
+            top_px=place.top * self._factor,
+            left_px=place.left * self._factor,
+        )
 
 
-def _read(residual: Array, key: bytes, place: Place) -> int | None:
+def _message(residual: Array, key: bytes, place: Place) -> int | None:
     waves = waves_of(key)
-    agreement = read_waves(residual, waves, place)
     message = ~waves.is_beacon
-    soft = np.bincount(waves.bit[message], agreement[message], CODED_BITS)
+    read = read_waves(residual, waves, place)[message]
+    soft = np.bincount(waves.bit[message], read.real, CODED_BITS)
     bundle_id, intact = decode(soft)
-    fit = soft @ (2.0 * encode(bundle_id) - 1.0) / math.sqrt(message.sum() / 2)
+    spread = math.sqrt((np.abs(read) ** 2).sum() / 2)
+    fit = soft @ (2.0 * encode(bundle_id) - 1.0) / spread
     return bundle_id if intact and fit >= MESSAGE_THRESHOLD else None

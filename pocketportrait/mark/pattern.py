@@ -39,7 +39,7 @@ class Waves:
         return np.asarray(self.bit == BEACON)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=128)
 def waves_of(key: bytes = PUBLIC_KEY) -> Waves:
     """Return the waves of a key; the same on every machine (SHAKE-256 is the only chance)."""
     down, across = np.meshgrid(
@@ -77,10 +77,18 @@ def field_of_side(bundle_id: int, side: int, key: bytes = PUBLIC_KEY) -> Array:
     return np.tile(tile, (repeats, repeats))[:side, :side]
 
 
-def beacon(key: bytes, side: int) -> Array:
-    """Return the beacon alone, float32 [side, side], one tile drawn on `side` samples a side."""
+def beacon(key: bytes, side: int, highest: float = HIGHEST) -> Array:
+    """Return the beacon alone, float32 [side, side], one tile drawn on `side` samples a side.
+
+    Args:
+        key: of the mark.
+        side: more than twice `highest`.
+        highest: finer waves are left out.
+
+    """
     waves = waves_of(key)
-    drawn = _sum_of(waves, np.ones(len(waves.phase)), waves.is_beacon, side)
+    chosen = waves.is_beacon & (np.hypot(waves.down, waves.across) <= highest)
+    drawn = _sum_of(waves, np.ones(len(waves.phase)), chosen, side)
     return np.asarray(drawn / drawn.std(), np.float32)
 
 

@@ -1,8 +1,8 @@
 """Finding the mark: at which scale and place does the beacon fit best, and how surely.
 
-The residual's spectrum, every wave brought to size 1 (phase correlation), is cut to a hundred sizes;
-cutting a spectrum is resampling. At each, one product with the beacon's spectrum gives its correlation
-at every place. The best fit is then refined on waves read at its exact scale.
+The residual's spectrum, made white, is cut to some seventy sizes; cutting a spectrum is resampling. At
+each, one product with the spectrum of the beacon's coarser waves gives its correlation at every place.
+Divided by what the picture would give other keys there, that is a number of standard deviations.
 """
 
 from __future__ import annotations
@@ -15,70 +15,109 @@ from dataclasses import dataclass
 import numpy as np
 
 from pocketportrait.contract import Array
-from pocketportrait.mark.pattern import HIGHEST, LOWEST, TILE_PX, Waves, beacon, waves_of
+from pocketportrait.mark.pattern import LOWEST, TILE_PX, beacon
+from pocketportrait.mark.reading import Place
+from pocketportrait.mark.white import whitened
 
-STEP = 1.012  # between scales that are tried; the finest waves shift by half a radian at the edges
-SMOOTH = 1.004  # a scale may move by this much to a size that is transformed fast
+COARSE = 34  # waves a tile; finer ones would ask for more scales and more places
+SAMPLES = 72  # of a tile's side here: two a wave and a few to spare
+STEP = 1.02  # between scales that are tried; the finest waves shift by half a radian at the edges
+SMOOTH = 1.006  # a scale may move by this much to a size that is transformed fast
 LEAST_OVERLAP = 0.4  # of tile and frame, along each axis
-SMALLEST_SCALE = 0.45  # there the finest waves are as fine as pixels
+SMALLEST_SCALE = 0.45  # there the mark's finest waves are as fine as pixels
 SMALLEST_SHARE = 0.2  # of the frame's longer side that a tile covers
 WIDER = 1.6  # tiles may be this much wider than a frame that was cropped
-SURE = 20.0  # no better fit is looked for
-_TINY = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a tile lies: pixels of the residual; scales are its pixels for one of the tile."""
-
-    top: float
-    left: float
-    scale_down: float
-    scale_across: float
+SURE = 12.0  # no better fit is looked for
+NEIGHBOURS = 2  # waves of the frame around one that say how strong the picture is there
+# of the plane of frequencies that the beacon's coarser waves fill
+_FILLED = math.pi * (COARSE**2 - LOWEST**2) / SAMPLES**2
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The best place, and how far it stands out from all others, in standard deviations."""
+    """The best place, and by how many standard deviations of other keys it stands out."""
 
     place: Place
     deviations: float
 
 
-def search(residual: Array, key: bytes) -> Fit:
-    """Return the coarse best fit over all scales and places."""
-    longest = max(residual.shape)
-    padded = 2 * math.ceil(WIDER * longest / 2)
-    spectrum = np.fft.fftshift(np.fft.rfft2(residual, s=(padded, padded)), axes=0)
-    size = np.abs(spectrum)
-    spectrum = spectrum / (size + np.float32(_TINY) * size.max() + np.float32(_TINY))
-    best = Fit(Place(0, 0, 1, 1), 0.0)
-    for grid in _grids(padded, longest, min(residual.shape)):
-        scale = padded / (2 * grid)
-        tops, lefts = (_starts(grid, padded, TILE_PX * scale, side) for side in residual.shape)
-        scores = _correlation(spectrum, key, grid)[np.ix_(tops.at, lefts.at)]
-        # chance grows with what tile and frame share
-        scores = scores / np.sqrt(np.outer(tops.overlap, lefts.overlap))
-        deviations = float(scores.max() / (scores.std() + _TINY))
-        if deviations > best.deviations:
-            row, column = np.unravel_index(int(scores.argmax()), scores.shape)
-            place = Place(float(tops.px[row]), float(lefts.px[column]), scale, scale)
-            best = Fit(place, deviations)
-        if best.deviations > SURE:
-            break
-    return best
+class Search:
+    """One residual, in which any number of keys can be looked for."""
+
+    def __init__(self, residual: Array) -> None:
+        """Make its spectrum white; it is padded, so that tiles may reach beyond the frame."""
+        longest = max(residual.shape)
+        self._padded = 2 * math.ceil(WIDER * longest / 2)
+        spectrum = np.fft.rfft2(residual, s=(self._padded, self._padded))
+        white = whitened(spectrum, round(NEIGHBOURS * self._padded / longest))
+        self._spectrum = np.fft.fftshift(white, axes=0)
+        self._shape = residual.shape
+        self._grids = list(_grids(self._padded, residual.shape))
+        self._scales: dict[int, _Scale] = {}
+
+    def best(self, key: bytes) -> Fit:
+        """Return the best fit of a key over all scales and places."""
+        best = Fit(Place(0, 0, 1, 1), 0.0)
+        for grid in self._grids:
+            if grid not in self._scales:
+                self._scales[grid] = _Scale.of(self._spectrum, self._shape, grid)
+            fit = self._scales[grid].best(key)
+            if fit.deviations > best.deviations:
+                best = fit
+            if best.deviations > SURE:
+                break
+        return best
 
 
-def _grids(padded: int, longest: int, shortest: int) -> Iterator[int]:
-    """Yield how many samples, two pixels of the tile apart, span the padded side; likely ones first."""
-    smallest = max(SMALLEST_SCALE, SMALLEST_SHARE * longest / TILE_PX)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scale:
+    """The residual at one scale: its spectrum, where a tile may begin, what chance gives there."""
+
+    cut: Array  # complex64 [grid, grid // 2 + 1]
+    tops: _Starts
+    lefts: _Starts
+    inverse: Array  # of a correlation's standard deviation over keys; 0 where no tile begins
+    sample_px: float
+
+    @classmethod
+    def of(cls, spectrum: Array, shape: tuple[int, ...], grid: int) -> _Scale:
+        """Cut a white spectrum, rows shifted, to what a grid of samples holds of the ring."""
+        padded = len(spectrum)
+        reach = min(grid, padded) // 2 - 1
+        rows, columns = np.arange(-reach, reach + 1), np.arange(reach + 1)
+        waves_a_tile = np.hypot(rows[:, None], columns[None, :]) * (SAMPLES / grid)
+        ring = (waves_a_tile >= LOWEST - 1) & (waves_a_tile <= COARSE + 1)
+        cut = np.zeros((grid, grid // 2 + 1), np.complex64)
+        cut[rows % grid, : reach + 1] = spectrum[rows + padded // 2, : reach + 1] * ring
+        sample_px = padded / grid
+        tops, lefts = (_starts(grid, sample_px, side) for side in shape[:2])
+        energy = _tile_sums(np.fft.irfft2(cut, s=(grid, grid)) ** 2)
+        inverse = np.sqrt(_FILLED / np.maximum(energy, energy.max() * 1e-6 + 1e-30))
+        inverse *= np.outer(tops.enough, lefts.enough)
+        return cls(cut, tops, lefts, inverse.astype(np.float32), sample_px)
+
+    def best(self, key: bytes) -> Fit:
+        """Return the best fit of a key at this scale."""
+        grid = len(self.cut)
+        scores = np.fft.irfft2(self.cut * _beacon_spectrum(key, grid), s=(grid, grid))
+        scores *= self.inverse
+        row, column = np.unravel_index(int(scores.argmax()), scores.shape)
+        scale = self.sample_px * SAMPLES / TILE_PX
+        place = Place(float(self.tops.px[row]), float(self.lefts.px[column]), scale, scale)
+        return Fit(place, float(scores[row, column]))
+
+
+def _grids(padded: int, shape: tuple[int, ...]) -> Iterator[int]:
+    """Yield how many samples of the tile span the padded side; likely ones first."""
+    longest, shortest = max(shape), min(shape)
+    smallest = max(SMALLEST_SCALE, SMALLEST_SHARE * longest / TILE_PX) * TILE_PX / SAMPLES
     grids = []
-    grid = TILE_PX // 2
-    while padded / (2 * grid) >= smallest:
+    grid = SAMPLES
+    while padded / grid >= smallest:
         grids.append(_fast(grid))
         grid = max(grid + 1, round(grid * STEP))
-    whole = padded / (2 * shortest / TILE_PX)  # a tile as large as the frame
-    yield from sorted(grids, key=lambda g: abs(math.log(g / whole)))
+    whole = padded * SAMPLES / shortest  # a tile as large as the frame
+    yield from sorted(dict.fromkeys(grids), key=lambda g: abs(math.log(g / whole)))
 
 
 def _fast(grid: int) -> int:
@@ -94,93 +133,37 @@ def _largest_factor(number: int) -> int:
     return max(largest, number)
 
 
-def _correlation(spectrum: Array, key: bytes, grid: int) -> Array:
-    padded = len(spectrum)
-    reach = min(grid // 2, padded // 2) - 1
-    rows, columns = np.arange(-reach, reach + 1), np.arange(reach + 1)
-    cut = np.zeros((grid, grid // 2 + 1), np.complex64)
-    waves_a_tile = np.hypot(rows[:, None], columns[None, :]) * (TILE_PX / (2 * grid))
-    ring = (waves_a_tile >= LOWEST - 1) & (waves_a_tile <= HIGHEST + 1)
-    cut[rows % grid, : reach + 1] = spectrum[rows + padded // 2, : reach + 1] * ring
-    return np.asarray(np.fft.irfft2(cut * _beacon_spectrum(key, grid), s=(grid, grid)))
-
-
-@functools.lru_cache(maxsize=160)
+@functools.lru_cache(maxsize=10_000)  # a hundred keys at every scale of one frame size
 def _beacon_spectrum(key: bytes, grid: int) -> Array:
-    return np.conj(np.fft.rfft2(beacon(key, TILE_PX // 2), s=(grid, grid)))
+    return np.conj(np.fft.rfft2(_coarse_beacon(key), s=(grid, grid)))
+
+
+@functools.lru_cache(maxsize=128)
+def _coarse_beacon(key: bytes) -> Array:
+    return beacon(key, SAMPLES, COARSE)
+
+
+def _tile_sums(energy: Array) -> Array:
+    """Return the sum over the tile that begins at each place of the ring of places."""
+    wide = np.pad(energy, ((0, SAMPLES), (0, SAMPLES)), mode="wrap").astype(np.float64)
+    down = np.pad(wide, ((1, 0), (0, 0))).cumsum(0)
+    across = np.pad(down[SAMPLES:] - down[:-SAMPLES], ((0, 0), (1, 0))).cumsum(1)
+    sums = across[:, SAMPLES:] - across[:, :-SAMPLES]
+    return np.asarray(sums[: len(energy), : len(energy)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Starts:
-    """Where a tile may begin along one axis, [N] each."""
+    """Where tiles may begin along one axis, [grid] each."""
 
-    at: Array  # index in the ring of places
     px: Array
-    overlap: Array  # pixels that tile and frame share
+    enough: Array  # whether tile and frame share enough
 
 
-def _starts(grid: int, padded: int, tile: float, side: int) -> _Starts:
-    first = np.arange(grid) * (padded / grid)
+def _starts(grid: int, sample_px: float, side: int) -> _Starts:
+    tile, padded = SAMPLES * sample_px, grid * sample_px
+    first = np.arange(grid) * sample_px
     both = np.stack([first, first - padded])  # the ring closes after `padded` pixels
     overlaps = np.minimum(both + tile, side) - np.maximum(both, 0)
-    nearer = overlaps.argmax(0)
-    at = np.arange(grid)
-    overlap = overlaps[nearer, at]
-    enough = overlap >= LEAST_OVERLAP * min(tile, side)
-    return _Starts(at[enough], both[nearer, at][enough], overlap[enough].astype(np.float32))
-
-
-def refine(residual: Array, key: bytes, fit: Fit) -> Fit:
-    """Return the fit of beacon waves read at the exact scale and place, moved until none is better."""
-    waves = waves_of(key)
-    chosen = waves.is_beacon
-    only = Waves(*(getattr(waves, n)[chosen] for n in ("down", "across", "phase", "bit")))
-    place = fit.place
-    best = _deviations(residual, only, place)
-    stretch, shift = 0.006, place.scale_down
-    for _ in range(5):
-        improved = True
-        while improved:
-            improved = False
-            for moved in _moves(place, stretch, shift):
-                deviations = _deviations(residual, only, moved)
-                if deviations > best:
-                    best, place, improved = deviations, moved, True
-        stretch, shift = stretch / 2, shift / 2
-    return Fit(place, best)
-
-
-def read_waves(residual: Array, waves: Waves, place: Place) -> Array:
-    """Return how well each wave's phase agrees where the mark should be, [N], -1..1."""
-    height, width = residual.shape
-    rows, columns = np.arange(height), np.arange(width)
-    y = (rows + 0.5 - place.top) / place.scale_down - 0.5  # pixels of the tile
-    x = (columns + 0.5 - place.left) / place.scale_across - 0.5
-    inside_y, inside_x = ((v >= -0.5) & (v <= TILE_PX - 0.5) for v in (y, x))
-    down, at_down = np.unique(waves.down, return_inverse=True)
-    across, at_across = np.unique(waves.across, return_inverse=True)
-    turn = -2j * np.pi / TILE_PX
-    left = np.exp(turn * np.outer(down, y[inside_y])).astype(np.complex64)
-    right = np.exp(turn * np.outer(x[inside_x], across)).astype(np.complex64)
-    part = residual[np.ix_(inside_y, inside_x)]
-    # the cheaper order: the real residual with the shorter side first
-    found = (left @ (part @ right))[at_down, at_across]
-    agreement = found * np.exp(-1j * waves.phase)
-    return np.asarray(agreement.real / (np.abs(found) + _TINY))
-
-
-def _deviations(residual: Array, waves: Waves, place: Place) -> float:
-    agreement = read_waves(residual, waves, place)
-    return float(agreement.sum() / np.sqrt(len(agreement) / 2))
-
-
-def _moves(place: Place, stretch: float, shift: float) -> Iterator[Place]:
-    top, left, down, across = place.top, place.left, place.scale_down, place.scale_across
-    for sign in (1, -1):
-        by = sign * stretch
-        half_y, half_x = TILE_PX / 2 * down * by, TILE_PX / 2 * across * by
-        yield Place(top - half_y, left - half_x, down * (1 + by), across * (1 + by))
-        yield Place(top - half_y, left, down * (1 + by), across)
-        yield Place(top, left - half_x, down, across * (1 + by))
-        yield Place(top + sign * shift, left, down, across)
-        yield Place(top, left + sign * shift, down, across)
+    nearer = overlaps.argmax(0), np.arange(grid)
+    return _Starts(both[nearer], overlaps[nearer] >= LEAST_OVERLAP * min(tile, side))

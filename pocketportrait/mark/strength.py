@@ -12,9 +12,9 @@ import numpy as np
 
 from pocketportrait.contract import Array
 
-FLAT_LEVELS = 1.0  # root mean square on flat skin or sky, in levels of 255: below what is seen
+FLAT_LEVELS = 0.7  # root mean square on flat skin or sky, in levels of 255: below what is seen
 MOST_LEVELS = 1.95  # 42.3 dB at worst
-GAIN = 0.5
+GAIN = 0.6
 NEAR_PX, SMOOTH_PX = 4, 8
 LEVELS = 255.0
 
