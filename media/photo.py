@@ -78,11 +78,8 @@ def require_file(path: Path, kind: str) -> None:
 
     """
     try:
-        if path.is_dir():
-            raise InputError(f"{path}: want a {kind} file, got a folder; name a file in it")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise InputError(f"{path}: want a {kind}, got an empty file; copy it again")
+        is_folder = path.is_dir()
+        is_empty = not is_folder and not _first_byte(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: want a {kind}, got no such file; check the path") from error
     except (OSError, ValueError) as error:
@@ -90,3 +87,12 @@ def require_file(path: Path, kind: str) -> None:
         raise InputError(
             f"{path}: want a readable {kind}, got: {reason}; check the file"
         ) from error
+    if is_folder:
+        raise InputError(f"{path}: want a {kind} file, got a folder; name a file in it")
+    if is_empty:
+        raise InputError(f"{path}: want a {kind}, got an empty file; copy it again")
+
+
+def _first_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,6 +90,7 @@ def animate(
     from pocketportrait.runtime.animation import AnimationOptions
     from pocketportrait.runtime.animation import animate as animate_files
 
+    agreed = _consent(photo, consent)
     options = AnimationOptions(
         bundle=bundle,
         format=format,
@@ -102,10 +104,11 @@ def animate(
         label=label,
         credentials=True,
         identity=_identity(certificate, certificate_key),
-        consent=_consent(photo, consent),
+        consent=agreed.words,
     )
     with counted("animate") as tell:
         report = animate_files(photo, driving, out, options, progress=tell)
+    agreed.keep()
     for warning in report.warnings:
         typer.echo(f"warning: {warning}", err=True)
     speed = "evaluated, so not timed" if report.emulated else f"{report.frame_ms:.1f} ms a frame"
@@ -127,7 +130,26 @@ def _identity(certificate: Path | None, key: Path | None) -> Identity | None:
     return Identity.of_files(certificate, key)
 
 
-def _consent(photo: Path | None, given: str | None) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _Agreed:
+    """What was agreed to, and about which photo where that is not recorded yet."""
+
+    words: str
+    photo: Path | None = None
+
+    def keep(self) -> None:
+        """Record it: beside a photo that was refused nothing is written, so this comes last."""
+        from pocketportrait.media import consent
+
+        if self.photo is None:
+            return
+        try:
+            consent.record_consent(self.photo, self.words)
+        except InputError as error:
+            typer.echo(f"warning: consent is kept in the video alone: {error}", err=True)
+
+
+def _consent(photo: Path | None, given: str | None) -> _Agreed:
     """Return the consent to animate a photo: given, recorded, or asked for at a terminal."""
     from pocketportrait.media import consent
     from pocketportrait.media.samples import sample_photos
@@ -135,7 +157,7 @@ def _consent(photo: Path | None, given: str | None) -> str | None:
     path = photo or sample_photos()[0]
     recorded = consent.recorded_consent(path)
     if given is None and recorded is not None:
-        return recorded
+        return _Agreed(recorded)
     if given is None:
         if not sys.stdin.isatty():
             raise InputError(
@@ -144,9 +166,4 @@ def _consent(photo: Path | None, given: str | None) -> str | None:
         given = typer.prompt(
             f"{path}: who agreed that this photo is animated? (kept beside it and in the video)"
         )
-    said = consent.checked_consent(given)
-    try:
-        consent.record_consent(path, said)
-    except InputError as error:
-        typer.echo(f"warning: consent is kept in the video alone: {error}", err=True)
-    return said
+    return _Agreed(consent.checked_consent(given), path)
