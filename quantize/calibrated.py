@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,23 @@ class Calibration:
         """Return the digest of the set, None without one."""
         return self.chosen.digest if self.chosen else None
 
+    def write(self, path: Path) -> None:
+        """Write the set as a manifest, so that other runs take the very same frames.
+
+        Raises:
+            InputError: no recipe needs a set, or the place cannot be written to.
+
+        """
+        if self.chosen is None:
+            raise InputError(
+                f"{path}: want a calibration set to write, got none: the recipe measures no ranges"
+            )
+        folder = Path(self.chosen.folder)
+        if not folder.is_absolute() and self.manifest is not None:
+            folder = self.manifest.parent / folder
+        place = os.path.relpath(folder.resolve(), path.resolve().parent)
+        self.chosen.model_copy(update={"folder": place}).write(path)
+
     def feeds(self, bundle: Bundle) -> dict[str, list[Feed]]:
         """Return what every graph is fed with; nothing without a set.
 
@@ -85,3 +103,17 @@ class Calibration:
         side = bundle.graph_spec("motion").inputs[0].shape[-1]
         pictures = load_pictures(self.chosen, self.manifest, side, self.scored)
         return calibration_feeds(bundle, pictures)
+
+
+def set_of(recipe: Recipe, source: str | Path, given: Path | None) -> Path | None:
+    """Return the calibration set to use: the one given, or the one that a recipe's file names.
+
+    Args:
+        recipe: may name a set.
+        source: the recipe's file, or a shipped one's name; a set is named relative to it.
+        given: on the command line.
+
+    """
+    if given is not None or recipe.calibration is None:
+        return given
+    return Path(source).parent / recipe.calibration

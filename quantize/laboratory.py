@@ -71,6 +71,7 @@ def quantize_bundle(
     calibration: Path | None = None,
     listing: Path | None = None,
     learnt: LearntRanges | None = None,
+    written_set: Path | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Quantized:
     """Add a recipe's variant to a bundle, in every format that the bundle has in fp32.
@@ -86,6 +87,7 @@ def quantize_bundle(
         calibration: a folder of clips to choose from, or a calibration set's manifest.
         listing: says which clips are scored; looked for near the clips by default.
         learnt: ranges that are taken in place of measured ones; others are measured.
+        written_set: file to write the calibration set to, for other runs.
         progress: called with a word or two before each step.
 
     Raises:
@@ -101,6 +103,8 @@ def quantize_bundle(
         plans = make_plan(recipe, layers_of_bundle(bundle), chosen)
         plans = learnt.of(plans) if learnt else plans
         ranges = Calibration.open(bundle, [recipe], calibration, listing=listing)
+        if written_set is not None:
+            ranges.write(written_set)
         work = _work_folder(bundle, recipe, ranges, learnt, out)
         stack.enter_context(_alone(work, out))
         feeds: dict[str, list[Feed]] = {}
@@ -233,7 +237,7 @@ def _variant(
     graphs: Sequence[GraphFacts],
     details: dict[str, Any],
 ) -> Variant:
-    integer = any(layer.integer for graph in graphs for layer in graph.layers)
+    integer = any(layer.integer or layer.dynamic for graph in graphs for layer in graph.layers)
     origin = bundle.variant(format, START).graphs
     return Variant(
         graphs={
@@ -269,6 +273,9 @@ def _details(
             one.graph: {
                 "integer_share_of_macs": round(one.integer_share(), 4),
                 "weight_bits": {layer.name: layer.weight_bits for layer in one.layers},
+                "weight_scales": {  # the smallest and the largest
+                    layer.name: layer.scales for layer in one.layers if layer.scales
+                },
                 "float_layers": list(one.float_layers),
                 "float_operations": one.float_operations,
             }

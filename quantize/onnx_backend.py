@@ -1,4 +1,4 @@
-"""ONNX: static int8 through NNCF, and weights alone as int8 constants with a DequantizeLinear.
+"""ONNX: static int8 through NNCF, and weights alone as int8 constants, unpacked when a file is loaded.
 
 Two things are mended after NNCF, both measured in docs/decisions/0006: activations become unsigned, and
 every integer layer gets a quantized result; without them ONNX Runtime computes such layers in float.
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pocketportrait import atomic
-from pocketportrait.contract import Array, GraphSpec
+from pocketportrait.contract import GraphSpec
 from pocketportrait.errors import ConverterError
 from pocketportrait.export.converter import converter
 from pocketportrait.export.to_onnx import halve_onnx
 from pocketportrait.quantize.calibration import Feed
 from pocketportrait.quantize.layers import WEIGHT, Layer
 from pocketportrait.quantize.onnx_ranges import FUSED, take_ranges, unsigned_scale
+from pocketportrait.quantize.onnx_weights import unpack_eight_bits, unpack_four_bits
 from pocketportrait.quantize.plan import GraphPlan, Setting
 from pocketportrait.quantize.weights import quantize_weight
 
@@ -222,38 +223,23 @@ def _quantize_results(model: onnx.ModelProto, ranges: dict[str, tuple[float, flo
 
 
 def _store_weights(model: onnx.ModelProto, stored: Sequence[tuple[Layer, Setting]]) -> None:
-    """Replace float weights by integers and a DequantizeLinear whose result has the old name."""
-    from onnx import helper, numpy_helper
+    """Replace float weights by integers and what unpacks them, whose result has the old name."""
+    from onnx import numpy_helper
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    nodes = []
+    nodes: list[Any] = []
     for layer, setting in stored:
         name = layer.name if layer.name in constants else layer.name + WEIGHT
         axis = 1 if _is_matmul(model, layer) else 0
         packed = quantize_weight(numpy_helper.to_array(constants[name]), setting, axis)
-        parts: dict[str, Array] = {"quantized": packed.values, "scale": packed.scale}
-        if packed.zero_point is not None:
-            parts["zero_point"] = packed.zero_point
-        names = [f"{name}_{part}" for part in parts]
-        model.graph.initializer.extend(
-            numpy_helper.from_array(_narrow(value, setting), label)
-            for label, value in zip(names, parts.values(), strict=True)
-        )
+        unpack = unpack_four_bits if setting.weight_bits == 4 else unpack_eight_bits
+        made, tensors = unpack(name, packed, axis)
+        nodes += made
+        model.graph.initializer.extend(tensors)
         model.graph.initializer.remove(constants[name])
-        extra: dict[str, Any] = {"axis": axis} if packed.scale.ndim else {}
-        nodes.append(helper.make_node("DequantizeLinear", names, [name], f"DQ_{name}", **extra))
     rest = list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend([*nodes, *rest])
-
-
-def _narrow(value: Array, setting: Setting) -> Array:
-    """Return integers of 4 bits as such; everything else as it is."""
-    import ml_dtypes
-
-    if setting.weight_bits != 4 or value.dtype == np.float32:
-        return value
-    return value.astype(ml_dtypes.int4 if value.dtype == np.int8 else ml_dtypes.uint4)
 
 
 def _allow_four_bits(model: onnx.ModelProto) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 from pocketportrait.contract import GRAPHS
 from pocketportrait.errors import InputError
 from pocketportrait.quantize.layers import Layer
-from pocketportrait.quantize.recipe import Granularity, Recipe, Rule, Scheme
+from pocketportrait.quantize.recipe import MEASURED, Granularity, Recipe, Rule, Scheme
 
 NUM_NEAREST = 4  # names that an error shows
 
@@ -18,6 +18,8 @@ NUM_NEAREST = 4  # names that an error shows
 IMPOSSIBLE: dict[tuple[str, Scheme], tuple[str, str]] = {
     ("onnx", "w8a16"): ("ONNX Runtime has no convolution with 16-bit activations", "w8a8"),
     ("onnx", "palette6"): ("ONNX has no palettes", "w8"),
+    ("onnx", "w8a8_dynamic"): ("NNCF quantizes by ranges that were measured before", "w8a8"),
+    ("coreml", "w8a8_dynamic"): ("coremltools stores ranges that were measured before", "w8a8"),
     ("tflite", "w8a16"): ("LiteRT refuses 16-bit subtraction, and the graphs subtract", "w8a8"),
     ("tflite", "palette6"): ("TFLite has no palettes", "w8"),
     ("coreml", "w8a16"): ("coremltools quantizes activations to 8 bits only", "w8a8"),
@@ -43,8 +45,13 @@ class Setting:
 
     @property
     def integer(self) -> bool:
-        """Say whether the layer computes in integers."""
-        return self.scheme in ("w8a8", "w8a16")
+        """Say whether the layer computes in integers, by ranges that were measured before."""
+        return self.scheme in MEASURED
+
+    @property
+    def dynamic(self) -> bool:
+        """Say whether it does by ranges that every pass measures anew."""
+        return self.scheme == "w8a8_dynamic"
 
     @property
     def weight_bits(self) -> int:
@@ -170,7 +177,10 @@ def _tflite_faults(recipe: Recipe) -> list[str]:
         )
         for rule in recipe.rules
     ]
-    if any(scheme in ("w8", "w8a8", "w4") and not symmetric for scheme, symmetric, _ in kinds):
+    if any(
+        scheme in ("w8", "w8a8", "w8a8_dynamic", "w4") and not symmetric
+        for scheme, symmetric, _ in kinds
+    ):
         return [
             "tflite cannot have asymmetric weights: its integer kernels have no weight zero point;"
             " the nearest is symmetric = true"

@@ -6,15 +6,19 @@ Nothing is taken from the tools that wrote the file: bits, scales and types are 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from pocketportrait.contract import Array
 from pocketportrait.errors import ConverterError
 from pocketportrait.export.converter import converter
-from pocketportrait.quantize.layers import KINDS, Layer
+from pocketportrait.quantize.layers import KINDS
+from pocketportrait.quantize.onnx_weights import stored_weight
 from pocketportrait.quantize.plan import GraphPlan, Setting
 
 QUANTIZERS = {
@@ -41,7 +45,9 @@ class LayerFacts(_Strict):
     macs: int
     weight_bits: int
     num_scales: int  # of the weight; 0 where it is no integer
-    integer: bool  # whether it computes in integers
+    scales: tuple[float, float] | None  # the smallest and the largest of them
+    integer: bool  # whether it computes in integers, by ranges that were measured before
+    dynamic: bool  # whether it does by ranges that every pass measures anew
 
 
 class GraphFacts(_Strict):
@@ -74,11 +80,11 @@ def differences(facts: GraphFacts, plan: GraphPlan) -> list[str]:
             found.append(
                 f"{where}: want weights of {want} bits, the file holds {layer.weight_bits}"
             )
-        if layer.integer != setting.integer:
-            names = {True: "integers", False: "float"}
+        arithmetic = _arithmetic(layer.integer, layer.dynamic)
+        if arithmetic != _arithmetic(setting.integer, setting.dynamic):
             found.append(
-                f"{where}: want it to compute in {names[setting.integer]},"
-                f" the file computes in {names[layer.integer]}"
+                f"{where}: want it to compute in {_arithmetic(setting.integer, setting.dynamic)},"
+                f" the file computes in {arithmetic}"
             )
         if _is_affine(setting) and layer.weight_bits == want:
             single = layer.num_scales == 1
@@ -91,8 +97,14 @@ def differences(facts: GraphFacts, plan: GraphPlan) -> list[str]:
     return found
 
 
+def _arithmetic(integer: bool, dynamic: bool) -> str:
+    if dynamic:
+        return "integers of ranges that every pass measures"
+    return "integers" if integer else "float"
+
+
 def _is_affine(setting: Setting) -> bool:
-    return setting.scheme in ("w8", "w8a8", "w8a16", "w4")
+    return setting.scheme in ("w8", "w8a8", "w8a8_dynamic", "w8a16", "w4")
 
 
 def read_back(path: Path, source: Path, plan: GraphPlan) -> GraphFacts:
@@ -112,28 +124,36 @@ def read_back(path: Path, source: Path, plan: GraphPlan) -> GraphFacts:
         return readers[path.suffix](path, source, plan)
 
 
-def _facts(layer: Layer, bits: int, scales: int, integer: bool) -> LayerFacts:
-    return LayerFacts(
-        name=layer.name,
-        kind=layer.kind,
-        macs=layer.macs,
-        weight_bits=bits,
-        num_scales=scales,
-        integer=integer,
-    )
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What was found of one operation of a layer."""
+
+    bits: int
+    scales: Array
+    integer: bool
+    dynamic: bool = False
 
 
-def _collect(
-    plan: GraphPlan, found: dict[str, list[tuple[int, int, bool]]]
-) -> tuple[LayerFacts, ...]:
+def _collect(plan: GraphPlan, found: Mapping[str, Sequence[_Row]]) -> tuple[LayerFacts, ...]:
     """Join what was found of each layer's operations: integer only if all of them are."""
     facts = []
     for layer in plan.layers:
         rows = found.get(layer.name)
         if not rows:
             raise ConverterError(f"{plan.graph}: the file has no operation of {layer.name}")
-        bits, scales = max(row[0] for row in rows), max(row[1] for row in rows)
-        facts.append(_facts(layer, bits, scales, all(row[2] for row in rows)))
+        scales = max((row.scales for row in rows), key=np.size)
+        facts.append(
+            LayerFacts(
+                name=layer.name,
+                kind=layer.kind,
+                macs=layer.macs,
+                weight_bits=max(row.bits for row in rows),
+                num_scales=int(scales.size),
+                scales=(float(scales.min()), float(scales.max())) if scales.size else None,
+                integer=all(row.integer for row in rows),
+                dynamic=any(row.dynamic for row in rows),
+            )
+        )
     return tuple(facts)
 
 
@@ -149,14 +169,19 @@ def _read_onnx(path: Path, source: Path, plan: GraphPlan) -> GraphFacts:
         for name in node.input:
             users.setdefault(name, set()).add(node.op_type)
     owner = {node: layer.name for layer in plan.layers for node in layer.nodes}
-    found: dict[str, list[tuple[int, int, bool]]] = {}
+    found: dict[str, list[_Row]] = {}
     floats: Counter[str] = Counter()
+    fixed = {*constants, ""}  # and what is made of them alone: weights that are unpacked
     for node in graph.node:
+        if fixed.issuperset(node.input):
+            fixed.update(node.output)
+            continue
         integer = any(_is_activation(maker.get(name), constants) for name in node.input)
         if node.name in owner and node.op_type in KINDS:
             result = integer and _is_quantized(node, graph.node, users)
-            bits, scales = _onnx_weight(node.input[1], maker, constants)
-            found.setdefault(owner[node.name], []).append((bits, scales, result))
+            stored, scales = stored_weight(node.input[1], maker, constants)
+            row = _Row(BITS[str(stored.dtype)], scales, result)
+            found.setdefault(owner[node.name], []).append(row)
             integer = result
         if not integer and node.op_type not in QUANTIZERS:
             floats[node.op_type] += 1
@@ -183,17 +208,6 @@ def _is_quantized(node: Any, nodes: Any, users: dict[str, set[str]]) -> bool:
     )
 
 
-def _onnx_weight(name: str, maker: dict[str, Any], constants: dict[str, Any]) -> tuple[int, int]:
-    node = maker.get(name)
-    while node is not None and node.op_type == "Cast":  # float16 files widen what must be float32
-        name = node.input[0]
-        node = maker.get(name)
-    if node is None:
-        return BITS[str(constants[name].dtype)], 0
-    stored = constants[node.input[0]]
-    return BITS[str(stored.dtype)], int(constants[node.input[1]].size)
-
-
 def _read_tflite(path: Path, source: Path, plan: GraphPlan) -> GraphFacts:
     from pocketportrait.quantize.tflite_graph import WEIGHTED, layer_of_operation, read_tflite
 
@@ -205,14 +219,17 @@ def _read_tflite(path: Path, source: Path, plan: GraphPlan) -> GraphFacts:
     if len(order) != len(weighted):
         raise ConverterError(f"{path.name}: want {len(order)} layers, the file has {len(weighted)}")
     unpacked = {o.outputs[0].index: o.inputs[0] for o in operations if o.kind == "DEQUANTIZE"}
-    found: dict[str, list[tuple[int, int, bool]]] = {}
+    found: dict[str, list[_Row]] = {}
     for name, operation in zip(order, weighted, strict=True):
         if name is None:
             continue
-        weight = unpacked.get(operation.inputs[1].index, operation.inputs[1])
+        taken = operation.inputs[1]
+        weight = unpacked.get(taken.index, taken)
+        floats_in = operation.inputs[0].dtype == "float32"
         integer = operation.inputs[0].dtype == "int8" and operation.outputs[0].dtype == "int8"
-        scales = int(np.size(weight.scale)) if weight.dtype.startswith("int") else 0
-        found.setdefault(name, []).append((BITS[weight.dtype], scales, integer))
+        dynamic = floats_in and taken.dtype.startswith("int")  # TFLite calls it hybrid
+        scales = weight.scale if weight.dtype.startswith("int") else np.zeros(0, np.float32)
+        found.setdefault(name, []).append(_Row(BITS[weight.dtype], scales, integer, dynamic))
     left = Counter(
         o.kind for o in operations if o.kind not in QUANTIZERS and o.outputs[0].dtype == "float32"
     )
@@ -229,13 +246,13 @@ def _read_coreml(path: Path, source: Path, plan: GraphPlan) -> GraphFacts:
     }
     operations = read_coreml(path)
     dequantized = {name for o in operations if o.kind == "dequantize" for name in o.outputs}
-    found: dict[str, list[tuple[int, int, bool]]] = {}
+    found: dict[str, list[_Row]] = {}
     left: Counter[str] = Counter()
     for operation in operations:
         integer = bool(operation.inputs) and all(name in dequantized for name in operation.inputs)
         if operation.name in names and operation.weight is not None:
             weight = operation.weight
-            row = (weight.bits, int(weight.scale.size), integer)
+            row = _Row(weight.bits, weight.scale, integer)
             found.setdefault(names[operation.name], []).append(row)
         if not integer and operation.kind not in QUANTIZERS:
             left[operation.kind] += 1

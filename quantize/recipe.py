@@ -1,7 +1,8 @@
 """A recipe: what a quantized variant shall be, as data that every format obeys alike.
 
 Schemes are named in w/a notation: `w8a8` stores weights in 8 bits and computes in 8 bits, `w8` stores
-weights in 8 bits and computes in float32. The JSON Schema is published as `docs/schemas/recipe-1.json`.
+weights in 8 bits and computes in float32, `w8a8_dynamic` measures ranges anew in every pass. The JSON
+Schema is published as `docs/schemas/recipe-1.json`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from pocketportrait.documents import parse_document
 from pocketportrait.errors import InputError
 
 SCHEMA_VERSION: Final = 1
-Scheme = Literal["fp32", "fp16", "w8", "w8a8", "w8a16", "w4", "palette6"]
+Scheme = Literal["fp32", "fp16", "w8", "w8a8", "w8a8_dynamic", "w8a16", "w4", "palette6"]
+MEASURED: Final = frozenset({"w8a8", "w8a16"})  # by ranges that calibration measures
 Granularity = Literal["channel", "tensor"]
 Kind = Literal["conv", "linear"]
 GraphName = Literal["appearance", "motion", "render"]
@@ -88,7 +90,8 @@ class Recipe(_Strict):
     )
     bias_correction: bool = Field(True, description="where the format's tool has it (ONNX)")
     calibration: str | None = Field(
-        None, description="name of the calibration set that the recipe was made with"
+        None,
+        description="a calibration set's file, relative to this one; an option may name another",
     )
     rules: tuple[Rule, ...] = ()
 
@@ -108,7 +111,7 @@ class Recipe(_Strict):
     @property
     def needs_calibration(self) -> bool:
         """Say whether some layer computes in integers, whose ranges have to be measured."""
-        return any("a" in scheme.removeprefix("palette") for scheme in self.schemes)
+        return bool(self.schemes & MEASURED)
 
     def __str__(self) -> str:
         """Return the recipe in one line."""

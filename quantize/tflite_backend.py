@@ -1,4 +1,4 @@
-"""TFLite: weights alone, or static int8, through ai-edge-quantizer."""
+"""TFLite: weights alone, static int8, or dynamic int8, through ai-edge-quantizer."""
 
 from __future__ import annotations
 
@@ -99,6 +99,8 @@ def _configure(
         scope = f"^{re.escape(scopes[number])};?$"
         if scheme == "w8a8":
             work.add_static_config(scope, kind, BITS, BITS, granularity)
+        elif scheme == "w8a8_dynamic":
+            work.add_dynamic_config(scope, kind, BITS, granularity)
         else:
             bits = setting.weight_bits if setting else BITS
             work.add_weight_only_config(scope, kind, bits, granularity)

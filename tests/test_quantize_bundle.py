@@ -31,7 +31,7 @@ from pocketportrait.quantize.read_back import differences, read_back
 from pocketportrait.quantize.recipe import Recipe, Rule, static_w8a8, weights_w8
 from pocketportrait.quantize.weights import quantize_weight
 
-BRANCH = Rule(graph="render", layers=r"(embed|flow|refine|guide)(\..*)?", scheme="w8")
+HIDDEN = ("eighth", "deep.0", "deep.1", "eighth_again", "quarter_again")
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,8 @@ def test_files_are_what_the_recipe_says_in_both_formats(integers: Quantized) -> 
         render = integers.facts[format][2]
         assert {layer.name for layer in render.layers if layer.integer} == {
             *("blocks.0.first", "blocks.0.second", "up_half", "mix", "up_full"),
+            *("refine.0", "flow.down", "flow.up_eighth", "flow.up_quarter"),
+            *(f"flow.{b}.{c}" for b in HIDDEN for c in ("first", "second")),
         }
         assert all(layer.weight_bits == 8 for layer in render.layers)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from pocketportrait.bundle import Bundle
 from pocketportrait.bundle.reader import sha256_of
+from pocketportrait.cli import main
 from pocketportrait.errors import InputError
 from pocketportrait.media.video import VideoWriter
 from pocketportrait.quantize.calibration import (
@@ -24,9 +25,6 @@ from pocketportrait.quantize.calibration import (
     refuse_scored,
     scored_hashes,
 )
-
-if TYPE_CHECKING:
-    from pocketportrait.bundle import Bundle
 
 FRAME = CalibrationFrame(clip="a.mp4", sha256="0" * 64, frame=3)
 
@@ -108,3 +106,28 @@ def test_a_set_is_chosen_and_its_clips_are_checked(clips: Path, tiny_bundle: Bun
     clip.write_bytes(clip.read_bytes() + b"\0")
     with pytest.raises(InputError, match="sha256 is not the listed one"):
         load_pictures(chosen, None, 64)
+
+
+def test_a_chosen_set_is_written_and_taken_again(
+    clips: Path, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    """By `--calibration`, and by a recipe that names it; the bundles say that it is the same set."""
+    written = tmp_path / "sets" / "chosen.json"
+    written.parent.mkdir()
+    recipe = tmp_path / "sets" / "own.toml"
+    recipe.write_text(
+        'name = "own"\nscheme = "w8a8"\ncalibration = "chosen.json"\n'
+        '[[rules]]\ngraph = "render"\nscheme = "fp32"\n'
+        '[[rules]]\nop = "linear"\nscheme = "w8"\n'
+    )
+    arguments = ["quantize", str(tiny_bundle.root), "-r", str(recipe), "-f", "onnx", "-o"]
+    more = ["--calibration", str(clips), "--write-set", str(written)]
+    assert main([*arguments, str(tmp_path / "first"), *more]) == 0
+    assert read_set(written).folder == ".."  # where the set lies may be moved with its clips
+    assert main([*arguments, str(tmp_path / "second")]) == 0
+    digests = []
+    for name in ("first", "second"):
+        with Bundle.open(tmp_path / name) as bundle:
+            digests.append(bundle.variant("onnx", "own").quantization["calibration"]["digest"])
+    assert digests == [read_set(written).digest] * 2
+    assert main([*arguments, str(tmp_path / "third"), "-r", "w8", *more]) == 2  # nothing to write

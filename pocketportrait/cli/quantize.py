@@ -29,6 +29,10 @@ def quantize(
         Path | None,
         typer.Option(help="A folder of clips to choose frames from, or a calibration set's file."),
     ] = None,
+    write_set: Annotated[
+        Path | None,
+        typer.Option(help="Write the calibration set here, for the next --calibration."),
+    ] = None,
     scored: Annotated[
         Path | None,
         typer.Option(help="A listing of clips with their split; looked for near the clips."),
@@ -44,6 +48,7 @@ def quantize(
     """Add a quantized variant to a bundle; exit 1 if a file is not what the recipe says."""
     with needs("quantize"):
         # the tools take seconds to import; `--help` must not pay for them
+        from pocketportrait.quantize.calibrated import set_of
         from pocketportrait.quantize.laboratory import quantize_bundle
         from pocketportrait.quantize.ranges import read_ranges
         from pocketportrait.quantize.recipe import read_recipe
@@ -55,8 +60,9 @@ def quantize(
             wanted,
             out,
             formats=format,
-            calibration=calibration,
+            calibration=set_of(wanted, recipe, calibration),
             listing=scored,
+            written_set=write_set,
             learnt=read_ranges(ranges) if ranges else None,
             progress=tell,
         )

@@ -56,19 +56,21 @@ def sensitivity(
     with needs("quantize"):
         # the tools take seconds to import; `--help` must not pay for them
         from pocketportrait.contract import GRAPHS
+        from pocketportrait.quantize.calibrated import set_of
         from pocketportrait.quantize.judging import Portrait
         from pocketportrait.quantize.recipe import read_recipe
         from pocketportrait.quantize.sensitivity import measure_sensitivity
+    wanted = read_recipe(recipe)
     portrait = Portrait(data, score_models, score_python, frames) if data else None
     with needs("quantize"), counted("sensitivity") as tell:
         found = measure_sensitivity(
             bundle,
-            read_recipe(recipe),
+            wanted,
             out,
             format=format,
             graphs=graph or GRAPHS,
             unit=cast(Literal["layer", "block"], by),
-            calibration=calibration,
+            calibration=set_of(wanted, recipe, calibration),
             judge=judge,
             num_pairs=pairs,
             portrait=portrait,
