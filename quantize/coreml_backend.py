@@ -82,9 +82,7 @@ def _quantize_weights(
         setting, weight = plan.settings[layer], operations[number].weight
         assert weight is not None
         if setting.scheme == "palette6":
-            palettes[weight.name] = cto.OpPalettizerConfig(
-                mode="kmeans", nbits=PALETTE_BITS, weight_threshold=0
-            )
+            palettes[weight.name] = _palette(weight.values)
         elif setting.scheme in ("w8", "w8a8"):
             linear[weight.name] = _linear(setting)
     if palettes:
@@ -92,6 +90,26 @@ def _quantize_weights(
     if linear:
         model = cto.linear_quantize_weights(model, cto.OptimizationConfig(op_name_configs=linear))
     return model
+
+
+def _palette(weight: Array | None) -> Any:
+    """Return the settings of one weight's palette.
+
+    With fewer distinct numbers than colours, coremltools' k-means moved empty clusters away from the
+    numbers: of a weight of four, 1 became -4.8. Such a weight is its own palette.
+    """
+    import coremltools.optimize.coreml as cto
+
+    if weight is None or np.unique(weight).size > 2**PALETTE_BITS:
+        return cto.OpPalettizerConfig(mode="kmeans", nbits=PALETTE_BITS, weight_threshold=0)
+    return cto.OpPalettizerConfig(mode="custom", lut_function=own_palette, weight_threshold=0)
+
+
+def own_palette(weight: Array) -> tuple[Array, Array]:
+    """Return the distinct numbers of a weight, the last one repeated, and which of them stand where."""
+    numbers, indices = np.unique(weight, return_inverse=True)
+    colours = np.pad(numbers, (0, 2**PALETTE_BITS - numbers.size), mode="edge")
+    return colours.astype(weight.dtype), indices.ravel().astype(np.uint8)
 
 
 def _linear(setting: Setting) -> Any:

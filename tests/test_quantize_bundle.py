@@ -21,7 +21,7 @@ from pocketportrait.media.video import VideoWriter
 from pocketportrait.quantize import laboratory
 from pocketportrait.quantize.calibration import CalibrationFrame, CalibrationSet
 from pocketportrait.quantize.comparison import Compared, compare
-from pocketportrait.quantize.coreml_backend import narrow_to_activations
+from pocketportrait.quantize.coreml_backend import narrow_to_activations, own_palette
 from pocketportrait.quantize.coreml_graph import CoremlOperation
 from pocketportrait.quantize.laboratory import Quantized, quantize_bundle
 from pocketportrait.quantize.layers import read_layers
@@ -30,6 +30,8 @@ from pocketportrait.quantize.plan import GraphPlan, Setting, make_plan
 from pocketportrait.quantize.read_back import differences, read_back
 from pocketportrait.quantize.recipe import Recipe, Rule, static_w8a8, weights_w8
 from pocketportrait.quantize.weights import quantize_weight
+from pocketportrait.validation.checks import Status
+from pocketportrait.validation.verify import verify
 
 HIDDEN = ("eighth", "deep.0", "deep.1", "eighth_again", "quarter_again")
 
@@ -73,7 +75,7 @@ def test_files_are_what_the_recipe_says_in_both_formats(integers: Quantized) -> 
         render = integers.facts[format][2]
         assert {layer.name for layer in render.layers if layer.integer} == {
             *("blocks.0.first", "blocks.0.second", "up_half", "mix", "up_full"),
-            *("refine.0", "flow.down", "flow.up_eighth", "flow.up_quarter"),
+            *("guide", "refine.0", "flow.down", "flow.up_eighth", "flow.up_quarter"),
             *(f"flow.{b}.{c}" for b in HIDDEN for c in ("first", "second")),
         }
         assert all(layer.weight_bits == 8 for layer in render.layers)
@@ -182,8 +184,18 @@ def test_core_ml_spends_no_steps_on_what_an_activation_cuts_off() -> None:
 def test_core_ml_palettes_hold_six_bits(tiny_bundle: Bundle, tmp_path: Path) -> None:
     recipe = Recipe(name="palette6", scheme="palette6")
     result = quantize_bundle(tiny_bundle.root, recipe, tmp_path / "out", formats=("coreml",))
-    with result.bundle:
+    with result.bundle as bundle:
         assert result.differences == ()
+        report = verify(bundle, formats=["coreml"], precisions=["palette6"])
+    # a weight of four numbers is among them, which k-means with 64 colours turned upside down
+    assert report.of(Status.FAIL) == ()
+
+
+def test_a_weight_of_few_numbers_is_its_own_palette() -> None:
+    weight = np.array([[1, 0, -0.5], [0, 0, 1]], np.float32)
+    colours, indices = own_palette(weight)
+    assert (colours.size, indices.dtype) == (64, np.uint8)
+    assert np.array_equal(colours[indices].reshape(weight.shape), weight)
 
 
 @pytest.mark.parametrize("granularity", ["channel", "tensor"])

@@ -117,6 +117,13 @@ def test_a_target_that_is_missing_is_skipped_and_strict_is_exit_3(report: Verify
     assert report.exit_code(strict=True) is ExitCode.MISSING_TOOL
 
 
+def test_where_all_was_skipped_nothing_was_verified(report: VerifyReport) -> None:
+    skips = tuple(c for c in report.checks if c.max_abs is None)
+    assert {c.status for c in skips} == {Status.PASS, Status.SKIP}  # files agree
+    nothing = report.model_copy(update={"checks": skips})
+    assert nothing.exit_code() is ExitCode.MISSING_TOOL
+
+
 def test_a_cost_that_was_not_counted_leaves_the_parity_passed(report: VerifyReport) -> None:
     lost = Check(
         kind="cost", status=Status.SKIP, variant="onnx/fp32", target=ARM, message="no counter"

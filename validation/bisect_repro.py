@@ -124,7 +124,7 @@ def _inputs(node: Node, trace: Trace) -> dict[str, Array]:
     found: dict[str, Array] = {}
     for value in node.inputs:
         numbers = value.numbers if value.fixed else trace.values.get(value.name)
-        if numbers is not None:
+        if numbers is not None and np.asarray(numbers).dtype.kind in "biuf":  # not Core ML's words
             found[value.name] = np.ascontiguousarray(numbers)
     return found
 

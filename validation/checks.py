@@ -36,7 +36,8 @@ class Check(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["files", "specs", "run", "golden", "fresh", "cost"]
+    # repeat: one feed twice; here: the same file on this machine; both without a reference of torch
+    kind: Literal["files", "specs", "run", "golden", "fresh", "repeat", "here", "cost"]
     status: Status
     variant: str = "bundle"  # format/precision
     target: str = ""  # where it was run; empty for what is not run
@@ -50,6 +51,7 @@ class Check(BaseModel):
     cosine: float | None = None
     max_abs_limit: float | None = None
     psnr_db_limit: float | None = None
+    noise_floor: float | None = None  # |float32 - float64| of torch, where the gate was made of it
     cost: int | None = None  # of one pass, in `cost_unit`; never a time
     cost_unit: str = ""
 
@@ -68,7 +70,8 @@ class Check(BaseModel):
         text = f"max abs {self.max_abs:.3g}, PSNR {self.psnr_db:.1f} dB"
         if self.psnr_db_limit is not None and math.isfinite(self.psnr_db_limit):
             return f"{text} (gate: >= {self.psnr_db_limit:.1f} dB)"
-        return f"{text} (gate: max abs <= {self.max_abs_limit:.3g})"
+        floor = "" if self.noise_floor is None else f"; noise floor {self.noise_floor:.3g}"
+        return f"{text} (gate: max abs <= {self.max_abs_limit:.3g}{floor})"
 
     def with_parity(self, parity: Parity, tolerance: Tolerance) -> Self:
         """Return this check with figures, and PASS or FAIL as the tolerance says."""
@@ -82,6 +85,7 @@ class Check(BaseModel):
                 "cosine": parity.cosine,
                 "max_abs_limit": tolerance.max_abs,
                 "psnr_db_limit": tolerance.psnr_db,
+                "noise_floor": tolerance.noise_floor,
             }
         )
 
@@ -138,10 +142,14 @@ class VerifyReport(BaseModel):
         return tuple(c for c in self.checks if c.status in statuses)
 
     def exit_code(self, *, strict: bool = False) -> ExitCode:
-        """Return the exit code: a failure always counts, warnings and skips only if strict."""
+        """Return the exit code: a failure always counts, warnings and skips only if strict.
+
+        A report in which all was skipped has verified nothing, strict or not.
+        """
         if self.of(Status.FAIL) or (strict and self.of(Status.WARN)):
             return ExitCode.GATE_FAILED
-        if strict and self.of(Status.SKIP):
+        compared = any(check.max_abs is not None for check in self.checks)
+        if self.of(Status.SKIP) and (strict or not compared):
             return ExitCode.MISSING_TOOL
         return ExitCode.DONE
 

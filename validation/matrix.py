@@ -29,7 +29,10 @@ def matrix_rows(report: VerifyReport) -> list[MatrixRow]:
     emulated = {facts.name for facts in report.targets if facts.emulated}
     cells: dict[tuple[str, str], list[Check]] = {}
     for check in report.checks:
-        if check.kind in ("specs", "run", "golden", "fresh", "cost") and check.target:
+        if (
+            check.kind in ("specs", "run", "golden", "fresh", "repeat", "here", "cost")
+            and check.target
+        ):
             cells.setdefault((check.variant, check.target), []).append(check)
     rows = []
     for (variant, target), checks in cells.items():

@@ -13,14 +13,32 @@ from typing import Any
 
 from pocketportrait.errors import InputError
 
-RATIO_LIMITS = {"l1": 0.70, "akd_px": 0.32, "aed": 0.95}
 # Landmark figures know only frames where the output has a face: losing the face must not pass for skill.
 MISSING_LIMIT = 0.05
-CORRELATION_LIMITS = {"corr_jaw": 0.70, "corr_blink": 0.50, "corr_yaw": 0.85}
 SHOWN_RATIOS = ("apd_deg",)
 SHOWN_MEANS = ("csim", "flicker", "psnr_db", "ssim")
 
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a student is held to: ratios to "repeat the photo" at most, correlations at least."""
+
+    ratios: Mapping[str, float]
+    correlations: Mapping[str, float]
+
+
+PERFORMS = Bounds(
+    {"l1": 0.70, "akd_px": 0.32, "aed": 0.95},
+    {"corr_jaw": 0.70, "corr_blink": 0.50, "corr_yaw": 0.85},
+)
+CONVINCES = Bounds(
+    {"l1": 0.58, "akd_px": 0.22, "aed": 0.65, "apd_deg": 0.50},
+    {"corr_jaw": 0.88, "corr_blink": 0.75, "corr_yaw": 0.93},
+)
+CROSS_RATIOS = {"apd_deg": 0.40, "aed": 0.75}
+CROSS_IDENTITY = 0.75  # of the identity that self-reenactment keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +74,10 @@ def ratio_to_repeating(rows: Sequence[Row], figure: str) -> float:
     return _mean(both, figure) / _mean(both, f"{figure}_static")
 
 
-def reenactment_gates(rows: Sequence[Row]) -> tuple[Gate, ...]:
+def reenactment_gates(rows: Sequence[Row], bounds: Bounds = PERFORMS) -> tuple[Gate, ...]:
     """Return the gates of a set of clips; a correlation that no clip has is a failed gate, at 0."""
-    gates = [
-        Gate(f"{name} ratio", ratio_to_repeating(rows, name), bound, True, _count(rows, name))
-        for name, bound in RATIO_LIMITS.items()
-    ]
-    for name, bound in CORRELATION_LIMITS.items():
+    gates = [_ratio_gate(rows, name, bound) for name, bound in bounds.ratios.items()]
+    for name, bound in bounds.correlations.items():
         values = [row[name] for row in rows if name in row]
         median = statistics.median(values) if values else 0.0
         gates.append(Gate(f"{name} median", median, bound, False, len(values)))
@@ -71,10 +86,27 @@ def reenactment_gates(rows: Sequence[Row]) -> tuple[Gate, ...]:
     return tuple(gates)
 
 
+def cross_gates(pairs: Sequence[Row], themselves: Sequence[Row]) -> tuple[Gate, ...]:
+    """Return the gates of photos that perform other people.
+
+    Args:
+        pairs: rows of cross-reenactment.
+        themselves: rows of clips that perform themselves, whose identity is the measure.
+
+    """
+    gates = [_ratio_gate(pairs, name, bound) for name, bound in CROSS_RATIOS.items()]
+    kept = _mean(pairs, "csim") / _mean(themselves, "csim")
+    return (*gates, Gate("csim of self", kept, CROSS_IDENTITY, False, _count(pairs, "csim")))
+
+
 def other_figures(rows: Sequence[Row]) -> dict[str, float]:
     """Return what is told beside the gates."""
     figures = {f"{name}_ratio": ratio_to_repeating(rows, name) for name in SHOWN_RATIOS}
     return figures | {name: _mean(rows, name) for name in SHOWN_MEANS}
+
+
+def _ratio_gate(rows: Sequence[Row], name: str, bound: float) -> Gate:
+    return Gate(f"{name} ratio", ratio_to_repeating(rows, name), bound, True, _count(rows, name))
 
 
 def _count(rows: Sequence[Row], figure: str) -> int:

@@ -12,9 +12,11 @@ from importlib import resources
 
 from pocketportrait.contract import GRAPHS
 from pocketportrait.validation.checks import Status, VerifyReport
-from pocketportrait.validation.report_record import Picture, Report
+from pocketportrait.validation.matrix import GRAVEST
+from pocketportrait.validation.report_matrix import matrix_sections
+from pocketportrait.validation.report_record import BundleFacts, Picture, Report, findings
 from pocketportrait.validation.report_speed import NO_LATENCY, speed_sections
-from pocketportrait.validation.report_table import Cell, number, table
+from pocketportrait.validation.report_table import Cell, folded, number, table
 from pocketportrait.validation.table import gate
 
 TEMPLATE = "report.html"
@@ -25,12 +27,11 @@ SHOWN_FIGURES = ("psnr_db", "ssim", "akd_px", "aed", "apd_deg", "csim", "flicker
 def page(report: Report) -> str:
     """Return the page of a report."""
     template = resources.files("pocketportrait.validation").joinpath(TEMPLATE).read_text()
-    failed = report.exit_code().value != 0
     machines = report.machines()
     return string.Template(template).substitute(
         title=escape(report.title),
         verdict=escape(verdict(report)),
-        verdict_class=Status.FAIL if failed else Status.PASS,
+        verdict_class=_gravest(report),
         machines="<br>".join(escape(machine.line()) for machine in machines),
         sections="\n".join(
             f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(title)}</h2>\n{body}\n</section>'
@@ -38,6 +39,12 @@ def page(report: Report) -> str:
             if body
         ),
     )
+
+
+def _gravest(report: Report) -> Status | str:
+    """Return how the whole ended: what was not run or not judged does not look like what passed."""
+    found = {finding.status for finding in findings(report)}
+    return next((status for status in GRAVEST if status in found), "")
 
 
 def verdict(report: Report) -> str:
@@ -65,9 +72,14 @@ def verdict(report: Report) -> str:
         said.append(f"Verified: all {compared} outputs of the exported files keep their gates")
     if held := sum(g.status is Status.PASS for gates in report.gates for g in gates.rows):
         said.append(f"{held} portrait figures keep theirs")
+    said += [
+        f"{one.b} is {one.verdict}{' than' if one.verdict in ('slower', 'faster') else ' from'} {one.a}"
+        for bench in report.benches
+        for one in bench.comparisons
+    ]
     skipped = {c.variant for one in report.verifications for c in one.of(Status.SKIP)}
     if skipped:
-        said.append(f"{len(skipped)} variants could not run here")
+        said.append(f"not run here: {', '.join(sorted(skipped))}")
     return "; ".join(said) or "Measured; nothing was judged"
 
 
@@ -113,12 +125,25 @@ def _bundles(report: Report) -> Iterator[str]:
                 for graph in GRAPHS
             ]
             whole = Cell(f"{sum(size.graph_bytes.values()) * MEGA:.2f}")
-            sizes.append((size.variant, size.recipe, *cells, whole))
-        heads = ("variant", "recipe", *GRAPHS, "in all")
-        yield table("Sizes in MB (10⁶ bytes)", heads, sizes, numbers=4)
+            sizes.append((size.variant, *cells, whole))
+        yield table("Sizes in MB (10⁶ bytes)", ("variant", *GRAPHS, "in all"), sizes, numbers=4)
+        yield _recipes(bundle)
     for machine in report.machines():
         engines = ", ".join(f"{n} {v}" for n, v in machine.engines.items())
         yield f'<p class="quiet">{escape(machine.line())}: {escape(engines)}</p>'
+
+
+def _recipes(bundle: BundleFacts) -> str:
+    """Return what variants were made by, once for all formats that share it."""
+    made: dict[str, list[str]] = {}
+    for size in bundle.sizes:
+        made.setdefault(size.recipe, []).append(size.variant)
+    rows = (
+        f"<dt>{escape(', '.join(variants))}</dt><dd>{escape(recipe)}</dd>"
+        for recipe, variants in made.items()
+    )
+    body = f'<div class="card"><dl>{"".join(rows)}</dl></div>'
+    return f"<details><summary>How each variant was made</summary>{body}</details>"
 
 
 def _plain(value: str) -> str:
@@ -129,8 +154,10 @@ def _plain(value: str) -> str:
 def _parity(report: Report) -> Iterator[str]:
     if report.verifications:
         yield (
-            "<p>Each exported file replays stored inputs of real frames, and fresh random photos and"
-            " frames. Shown is the worst of all samples; the gate is what a file must keep.</p>"
+            "<p>Each exported file replays stored inputs of real frames (golden), and fresh random"
+            " photos and frames (fresh). Engines are also compared with themselves on a second pass"
+            " (repeat), and with this machine's engine on the same file (here). Shown is the worst"
+            " of all samples; the gate is what a file must keep.</p>"
         )
     heads = ("variant", "graph", "output", "status", "max abs", "PSNR dB", "cosine", "gate")
     for i, one in enumerate(report.verifications):
@@ -147,7 +174,8 @@ def _parity(report: Report) -> Iterator[str]:
             where = check.target or check.runner
             name = f"{check.variant} ({where})" if where else check.variant
             rows.append((name, check.graph, check.tensor, check.status, *figures, gate(check)))
-        yield table(f"{one.bundle}: {len(rows)} outputs", heads, rows, numbers=4)
+        yield from matrix_sections(one, f"/verifications/{i}")
+        yield folded(table(f"{one.bundle}: {len(rows)} outputs", heads, rows, numbers=4), len(rows))
         yield _costs(one, f"/verifications/{i}")
 
 

@@ -9,6 +9,8 @@ from html import escape
 
 from pocketportrait.validation.checks import Status
 
+LONG = 40  # rows
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -50,6 +52,13 @@ def table(
         f"<table><caption>{escape(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def folded(body: str, rows: int) -> str:
+    """Return a table that opens when it is asked for if it is longer than a screen."""
+    if rows <= LONG:
+        return body
+    return f"<details><summary>All {rows} rows</summary>{body}</details>"
 
 
 def _cells(row: Sequence[str | Cell], kind: Sequence[str]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from pocketportrait.validation.bench_record import Bench, Minute, Timing
-from pocketportrait.validation.checks import Status
+from pocketportrait.validation.checks import Status, VerifyReport
+from pocketportrait.validation.matrix import matrix_rows
 from pocketportrait.validation.report_page import verdict
 from pocketportrait.validation.report_record import Report, findings
 from pocketportrait.validation.table import figure, gate
@@ -62,6 +63,18 @@ def _parity(report: Report) -> Iterator[str]:
             for c in one.worst()
         ]
         yield _table(f"Parity of {one.bundle} on {one.machine.line()}", heads, rows)
+        yield _matrix(one)
+
+
+def _matrix(report: VerifyReport) -> str:
+    found = {(row.variant, row.target): row.status for row in matrix_rows(report)}
+    targets = list(dict.fromkeys(target for _, target in found))
+    rows: Rows = [
+        (variant, *(found.get((variant, target), "") for target in targets))
+        for variant in dict.fromkeys(variant for variant, _ in found)
+    ]
+    title = f"Variants of {report.bundle} by targets"
+    return _table(title, ("variant", *targets), rows) if len(targets) > 1 else ""
 
 
 def _gates(report: Report) -> Iterator[str]:

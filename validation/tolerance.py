@@ -24,6 +24,7 @@ FLOAT16_PSNR_DB = 50.0
 QUANTIZED_PSNR_DB = 20.0  # only a broken graph is below; quality is judged by the quantize stage
 
 Arithmetic = Literal["float32", "float16", "quantized"]
+SAME_FILE_PSNR_DB: dict[Arithmetic, float] = {"float16": 50.0, "quantized": 40.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Tolerance:
 
     max_abs: float = math.inf
     psnr_db: float = -math.inf
+    noise_floor: float | None = None  # what `max_abs` was made of
 
     def complaint(self, parity: Parity) -> str | None:
         """Return what is wrong with a parity, or None if it passes."""
@@ -73,7 +75,25 @@ def tolerance_for(
     ceiling = FLOAT32_CEILING * scale
     if noise_floor is None:
         return Tolerance(max_abs=ceiling)
-    return Tolerance(max_abs=min(ceiling, max(NOISE_MARGIN * noise_floor, LEAST_FLOAT32 * scale)))
+    bound = min(ceiling, max(NOISE_MARGIN * noise_floor, LEAST_FLOAT32 * scale))
+    return Tolerance(max_abs=bound, noise_floor=noise_floor)
+
+
+def same_file_tolerance(
+    arithmetic: Arithmetic, spec: TensorSpec, reference: Array, noise_floor: float | None
+) -> Tolerance:
+    """Return the gate between two results of one file: of two engines, or of two passes of one engine.
+
+    Args:
+        arithmetic: what the variant stores and computes in.
+        spec: the output's contract.
+        reference: what the file gave first.
+        noise_floor: as in `tolerance_for`.
+
+    """
+    if arithmetic == "float32":
+        return tolerance_for(arithmetic, spec, reference, noise_floor)
+    return Tolerance(psnr_db=SAME_FILE_PSNR_DB[arithmetic])
 
 
 def noise_floor(float32: Array, float64: Array) -> float:

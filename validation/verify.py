@@ -15,9 +15,10 @@ from pocketportrait.errors import InputError
 from pocketportrait.runtime.targets.local import local_target
 from pocketportrait.runtime.targets.protocol import Target
 from pocketportrait.runtime.targets.registry import default_targets
+from pocketportrait.validation.cells import replay_all
 from pocketportrait.validation.checks import Check, Status, TargetFacts, VerifyReport
 from pocketportrait.validation.machine import describe_machine
-from pocketportrait.validation.replay import Cell, Devices, replay
+from pocketportrait.validation.replay import Cell, Devices, Home, replay
 from pocketportrait.validation.samples import (
     Sample,
     fresh_samples,
@@ -122,6 +123,7 @@ def _matrix(
     """Replay every cell; the reference's own, or one made for it, gives fresh samples first."""
     fresh: list[Sample] = []
     own: Cell | None = None
+    home = Home()
     if cells and any((cell.format, cell.precision) == REFERENCE for cell in cells):
         target = local_target(REFERENCE_RUNNER)
         listed = (
@@ -130,15 +132,13 @@ def _matrix(
         own = next(listed, None)
         reference = own or Cell(bundle, *REFERENCE, target)
         tell(_line(reference, placed))
-        found = list(replay(reference, (), devices if own else {}))
+        found = list(replay(reference, (), devices if own else {}, home))
         if own:
             yield from found
         fresh, why = _fresh(reference, found)
         yield from why
-    for cell in cells:
-        if cell is not own:
-            tell(_line(cell, placed))
-            yield from replay(cell, fresh, devices)
+    others = [cell for cell in cells if cell is not own]
+    yield from replay_all(others, fresh, devices, home, lambda cell: tell(_line(cell, placed)))
 
 
 def _line(cell: Cell, placed: bool) -> str:
