@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from pocketportrait.contract import POSE, Array
 from pocketportrait.distill.clips import Clips
-from pocketportrait.distill.objective import Objective, to_batch
+from pocketportrait.distill.objective import Objective, judged, to_batch
 from pocketportrait.distill.plan import Phase, TrainOptions, learning_rate, read_plan
 from pocketportrait.distill.stage import build
 from pocketportrait.distill.trainer import LOG, train
@@ -137,6 +137,26 @@ def test_render_phase_teaches_all_but_the_motion_encoder(clips: Clips) -> None:
     assert {"performed", "mixed"} < set(parts)
     after = objective.student.motion.state_dict()
     assert all(torch.equal(v, after[n]) for n, v in before.items())  # batch statistics too
+
+
+def test_tune_phase_teaches_everything_and_keeps_the_readers_statistics(clips: Clips) -> None:
+    objective = Objective(build(tiny(), SIDE), "tune").train()
+    before = {n: v.clone() for n, v in objective.student.motion.named_buffers()}
+    batch = to_batch(clips.draw(4, 0, 0), torch.Generator().manual_seed(0), "tune")
+    loss, parts, _ = objective(batch, SIDE)
+    loss.backward()
+    assert {"pose", "expression", "performed", "mixed", "picture"} < set(parts)
+    assert all(p.grad is not None for p in objective.parameters())
+    after = dict(objective.student.motion.named_buffers())
+    assert all(torch.equal(v, after[n]) for n, v in before.items())
+
+
+def test_a_judge_learns_nothing_from_what_it_judges() -> None:
+    judge, picture = torch.nn.Linear(4, 2), torch.rand(3, 4, requires_grad=True)
+    judged(judge, picture).sum().backward()
+    assert judge.weight.grad is None
+    assert picture.grad is not None
+    assert torch.allclose(judged(judge, picture), judge(picture))
 
 
 def test_a_picture_that_reads_like_the_target_performs_it(clips: Clips) -> None:

@@ -2,7 +2,9 @@ import pytest
 
 from pocketportrait.errors import InputError
 from pocketportrait.validation.reenactment import (
+    CONVINCES,
     Gate,
+    cross_gates,
     other_figures,
     ratio_to_repeating,
     reenactment_gates,
@@ -30,6 +32,20 @@ def test_a_good_student_passes_every_gate() -> None:
     gates = reenactment_gates([row(0.3, corr_jaw=0.9, corr_blink=0.8, corr_yaw=0.95)] * 3)
     assert [g.passed for g in gates] == [True] * 7
     assert other_figures([row(0.3)])["apd_deg_ratio"] == pytest.approx(0.3)
+
+
+def test_to_convince_asks_for_more_than_to_perform() -> None:
+    rows = [row(0.6, corr_jaw=0.8, corr_blink=0.7, corr_yaw=0.9)]
+    assert [g.passed for g in reenactment_gates(rows, CONVINCES)] == [False] * 7 + [True]
+    rows = [row(0.2, corr_jaw=0.9, corr_blink=0.8, corr_yaw=0.95)]
+    assert all(g.passed for g in reenactment_gates(rows, CONVINCES))
+
+
+def test_strangers_must_follow_the_driver_and_stay_who_they_are() -> None:
+    themselves = [row(0.3, csim=0.8)]
+    assert all(g.passed for g in cross_gates([row(0.3, csim=0.7)], themselves))
+    assert [g.passed for g in cross_gates([row(0.5, csim=0.5)], themselves)] == [False, True, False]
+    assert not any(g.passed for g in cross_gates([row(1.0, csim=0.5)], themselves))
 
 
 def test_correlations_are_medians_over_the_clips_that_have_them() -> None:
