@@ -14,21 +14,23 @@ from pocketportrait.distill.smoothing import box_mean
 
 def jitter_colour(x_B3HW: Tensor, rng: torch.Generator) -> Tensor:
     """Scale, shift and bend the brightness of each picture and channel; stays in 0..1."""
-    b = x_B3HW.shape[0]
-    gain = _uniform((b, 1, 1, 1), 0.75, 1.25, rng)
-    cast = _uniform((b, 3, 1, 1), -0.08, 0.08, rng)
-    gamma = _uniform((b, 1, 1, 1), 0.7, 1.4, rng)
+    b, device = x_B3HW.shape[0], x_B3HW.device
+    gain = _uniform((b, 1, 1, 1), 0.75, 1.25, rng).to(device)
+    cast = _uniform((b, 3, 1, 1), -0.08, 0.08, rng).to(device)
+    gamma = _uniform((b, 1, 1, 1), 0.7, 1.4, rng).to(device)
     grey = x_B3HW.mean(1, keepdim=True)
-    saturation = _uniform((b, 1, 1, 1), 0.5, 1.4, rng)
+    saturation = _uniform((b, 1, 1, 1), 0.5, 1.4, rng).to(device)
     coloured = grey + (x_B3HW - grey) * saturation
     return (coloured.clamp(1e-4, 1) ** gamma * gain + cast).clamp(0, 1)
 
 
 def degrade(x_B3HW: Tensor, rng: torch.Generator) -> Tensor:
     """Take sharpness from each picture, none to all that `soften` takes, and add sensor noise."""
-    b = len(x_B3HW)
-    amount = _uniform((b, 1, 1, 1), -1, 1, rng).clamp(0, 1)
-    noise = torch.randn(x_B3HW.shape, generator=rng) * _uniform((b, 1, 1, 1), 0, 0.03, rng)
+    b, device = len(x_B3HW), x_B3HW.device
+    amount = _uniform((b, 1, 1, 1), -1, 1, rng).clamp(0, 1).to(device)
+    strength = _uniform((b, 1, 1, 1), 0, 0.03, rng).to(device)
+    own = torch.Generator(device).manual_seed(int(torch.randint(2**31, (), generator=rng)))
+    noise = torch.randn(x_B3HW.shape, generator=own, device=device) * strength
     return (torch.lerp(x_B3HW, soften(x_B3HW), amount) + noise).clamp(0, 1)
 
 
@@ -93,15 +95,16 @@ class Zoom:
     shift: Tensor  # [B, 2], of the side
 
     @classmethod
-    def draw(cls, b: int, rng: torch.Generator) -> Zoom:
+    def draw(cls, b: int, rng: torch.Generator, device: torch.device | str = "cpu") -> Zoom:
         """Choose 0.8..1.25 and up to 6 % of the side, or nothing."""
         chosen = (_uniform((b,), 0, 1, rng) < 0.5).float()
         scale = torch.exp(_uniform((b,), -0.22, 0.22, rng) * chosen)
-        return cls(scale, _uniform((b, 2), -0.06, 0.06, rng) * chosen[:, None])
+        shift = _uniform((b, 2), -0.06, 0.06, rng) * chosen[:, None]
+        return cls(scale.to(device), shift.to(device))
 
     def pictures(self, x_B3HW: Tensor) -> Tensor:
         """Resample; what was outside the picture is its mirror image."""
-        affine = torch.zeros(len(self.scale), 2, 3)
+        affine = x_B3HW.new_zeros(len(self.scale), 2, 3)
         affine[:, 0, 0] = affine[:, 1, 1] = self.scale
         affine[:, :, 2] = 2 * self.shift
         return place(x_B3HW, affine, "reflection").contiguous(memory_format=torch.channels_last)

@@ -72,8 +72,8 @@ REGIONS = (
 
 def region_weight(points_BP2: Tensor, side: int) -> Tensor:
     """Return [B, 1, side, side] with mean 1, higher in the boxes of mouth and eyes."""
-    pixels = (torch.arange(side) + 0.5) / side
-    weight = torch.ones(len(points_BP2), 1, side, side)
+    pixels = (torch.arange(side, device=points_BP2.device) + 0.5) / side
+    weight = points_BP2.new_ones(len(points_BP2), 1, side, side)
     for numbers, strength, margin in REGIONS:
         chosen = points_BP2[:, list(numbers)]
         low, high = chosen.amin(1), chosen.amax(1)
@@ -81,7 +81,7 @@ def region_weight(points_BP2: Tensor, side: int) -> Tensor:
         low, high = (low - pad)[:, :, None], (high + pad)[:, :, None]
         inside = (pixels >= low) & (pixels <= high)  # B, 2, side
         box = inside[:, 1, :, None] & inside[:, 0, None, :]
-        weight = torch.where(box[:, None], torch.tensor(strength), weight)
+        weight = weight.masked_fill(box[:, None], strength)
     return weight / weight.mean((1, 2, 3), keepdim=True)
 
 

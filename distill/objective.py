@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pocketportrait.contract import POSE
+from pocketportrait.contract import POSE, Array
 from pocketportrait.distill.augment import (
     Zoom,
     degrade,
@@ -238,7 +238,7 @@ class Objective(nn.Module):
         self, out: Rendered, photo: Tensor, target: Tensor, batch: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         side = target.shape[-1]
-        weight = region_weight(batch["target_points"].cpu(), side).to(target.device)
+        weight = region_weight(batch["target_points"], side)
         half_weight = F.avg_pool2d(weight, 2)
         half_photo, half_target = F.avg_pool2d(photo, 2), F.avg_pool2d(target, 2)
         fields = F.interpolate(out.fine_fields, scale_factor=2.0, mode="bilinear") * 2
@@ -255,18 +255,27 @@ class Objective(nn.Module):
         }
 
 
-def to_batch(pairs: Pairs, rng: torch.Generator, kind: Kind = "joint") -> dict[str, Tensor]:
-    """Turn drawn pairs into tensors on the CPU, RGB 0..1, with the augmented copies of `kind`."""
+def to_batch(
+    pairs: Pairs,
+    rng: torch.Generator,
+    kind: Kind = "joint",
+    device: torch.device | str = "cpu",
+) -> dict[str, Tensor]:
+    """Turn drawn pairs into tensors, RGB 0..1, with the augmented copies of `kind`.
+
+    Pictures travel to `device` as bytes and are augmented there; `rng` is the CPU's, so that every
+    device draws the same.
+    """
     names = ("photo_points", "target_points", "pose", "blendshapes", "shape", "has_shape")
-    batch = {name: torch.from_numpy(getattr(pairs, name)) for name in names}
-    photo, target = to_pictures(pairs.photo), to_pictures(pairs.target)
+    batch = {name: torch.from_numpy(getattr(pairs, name)).to(device) for name in names}
+    photo, target = (to_pictures(frames, device) for frames in (pairs.photo, pairs.target))
     if kind != "motion":
-        zoom = Zoom.draw(len(photo), rng)
+        zoom = Zoom.draw(len(photo), rng, device)
         batch |= {name: zoom.points(batch[name]) for name in ("photo_points", "target_points")}
         batch["pose"] = torch.cat([zoom.pose(part) for part in batch["pose"].chunk(2)])
         photo, target = zoom.pictures(photo), zoom.pictures(target)
         batch |= {"photo": photo, "target": target}
-    batch["place"] = draw_place(len(photo), rng)
+    batch["place"] = draw_place(len(photo), rng).to(device)
     batch["target_moved"] = place(jitter_colour(target, rng), batch["place"])
     if kind == "motion":
         batch |= _moved_apart(batch, photo, rng)
@@ -293,7 +302,7 @@ def _moved_apart(
     The clips' framing puts every face in the middle: without other places the encoder told them
     by 2 pixels.
     """
-    photo_place = draw_place(len(photo), rng)
+    photo_place = draw_place(len(photo), rng).to(photo.device)
     photo_moved = place(jitter_colour(photo, rng), photo_place)
     places = torch.cat([photo_place, batch["place"]])
     points = torch.cat([batch["photo_points"], batch["target_points"]])
@@ -310,7 +319,7 @@ def at_side(x_BCHW: Tensor, side: int) -> Tensor:
     return F.avg_pool2d(x_BCHW, factor) if factor > 1 else x_BCHW
 
 
-def to_pictures(frames: object) -> Tensor:
-    """Turn uint8 [N, H, W, 3] into [N, 3, H, W], 0..1."""
-    x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+def to_pictures(frames: Array, device: torch.device | str = "cpu") -> Tensor:
+    """Turn uint8 [N, H, W, 3] into [N, 3, H, W], 0..1, on `device`."""
+    x = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float() / 255
     return x.contiguous(memory_format=torch.channels_last)

@@ -137,7 +137,7 @@ class TeacherObjective(Objective):
         self, out: Rendered, photo: Tensor, target: Tensor, batch: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         """Compare the photo, moved by the first fields, with the teacher's picture."""
-        weight = region_weight(batch["target_points"].cpu(), target.shape[-1]).to(target.device)
+        weight = region_weight(batch["target_points"], target.shape[-1])
         half = [F.avg_pool2d(x, 2) for x in (photo, target, weight)]
         fields = F.interpolate(out.fields, scale_factor=2.0, mode="bilinear") * 2
         points = batch["photo_points"], batch["target_points"], self.mesh_weight

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pocketportrait.distill.checkpoint import Checkpoint
-from pocketportrait.distill.clips import Clips
+from pocketportrait.distill.clips import Clips, Pairs
 from pocketportrait.distill.monitor import Monitor
 from pocketportrait.distill.objective import Kind, to_batch
 from pocketportrait.distill.plan import Phase, TrainOptions, phone_plan
@@ -64,6 +65,8 @@ class Run:
         self.dims = PRESETS[options.preset]()
         self.state = self._first_state()
         self.monitor: Monitor | None = None
+        self._gatherer = ThreadPoolExecutor(1, "pairs")
+        self._ahead: dict[tuple[int, int], Future[Pairs]] = {}
         with accelerator.main_process_first():
             self._open_data()
             if options.monitor and accelerator.is_main_process:
@@ -99,8 +102,9 @@ class Run:
 
     def go(self) -> Path:
         """Train until the plan or the time ends; return the weights file."""
-        while self.state.phase < len(self.plan) and not self._out_of_time():
-            self._run_phase(self.plan[self.state.phase])
+        with self._gatherer:
+            while self.state.phase < len(self.plan) and not self._out_of_time():
+                self._run_phase(self.plan[self.state.phase])
         return self.options.out / WEIGHTS
 
     def _out_of_time(self) -> bool:
@@ -137,13 +141,23 @@ class Run:
 
     def _batch(self, phase: Phase) -> dict[str, Tensor]:
         seed, step = self.options.seed, self.state.step
-        here, all_of_us = self.accelerator.process_index, self.accelerator.num_processes
+        here, device = self.accelerator.process_index, self.accelerator.device
         rng = torch.Generator().manual_seed((seed << 40) + step * 4096 + here)
-        pairs = self.clips.draw(phase.batch, seed, step, share=slice(here, None, all_of_us))
-        return {
-            name: value.to(self.accelerator.device)
-            for name, value in to_batch(pairs, rng, cast(Kind, phase.kind)).items()
-        }
+        return to_batch(self._pairs(phase.batch, step), rng, cast(Kind, phase.kind), device)
+
+    def _pairs(self, count: int, step: int) -> Pairs:
+        """Return a step's pairs, and have those of the next one gathered meanwhile."""
+        here, all_of_us = self.accelerator.process_index, self.accelerator.num_processes
+
+        def gather(step: int) -> Future[Pairs]:
+            share = slice(here, None, all_of_us)
+            return self._gatherer.submit(
+                self.clips.draw, count, self.options.seed, step, share=share
+            )
+
+        wanted = self._ahead.pop((count, step), None) or gather(step)
+        self._ahead = {(count, step + 1): gather(step + 1)}
+        return wanted.result()
 
     def _mean(self, window: list[dict[str, Tensor]]) -> dict[str, float]:
         """Return the parts of the loss, averaged over steps and processes."""
