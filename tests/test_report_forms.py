@@ -194,3 +194,36 @@ def test_gates_on_a_terminal_name_a_reason_once() -> None:
         "PASS  onnx/w8a8        psnr_db          19.88 at least 19.62 (fp32 20.12)",
         "SKIP  onnx/w8a8        csim: no --score-models",
     ]
+
+
+def test_variants_by_targets_are_shown_with_the_output_nearest_to_its_gate(tmp_path: Path) -> None:
+    there = [
+        compared(2e-6, 110.0, tensor=f"t{number}", target="qemu:arm64-a53") for number in range(60)
+    ]
+    here = compared(1e-6, 120.0, target="local:onnxruntime")
+    away = compared(0.0, 0.0, target="ssh:pi").model_copy(
+        update={"status": Status.SKIP, "max_abs": None, "psnr_db": None, "message": "not reachable"}
+    )
+    report = Report(title="T", verifications=(verification(here, *there, away),))
+    text = written(report, tmp_path, ".html")
+    record = json.loads(written(report, tmp_path, ".json"))
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert '<p class="verdict"><span class="SKIP">' in text  # not run is not passed
+    assert text.count("<details>") == 1  # 61 outputs in all
+    for word in ("PASS", "SKIP"):
+        assert f'<td class="{word}">{word}</td>' in text
+    nearest = [f for f in page.figures if f[0] == "/verifications/0/checks/1/max_abs"]
+    assert [shown for _, _, shown in nearest] == ["2e-06"] * 2  # among all outputs, and its cell's
+    for source, scale, shown in page.figures:
+        assert agree(shown, pointed(record, source) * scale), (source, shown)
+    grid = written(report, tmp_path, ".md")
+    assert "| onnx/fp32 | PASS | PASS | SKIP |" in grid
+
+
+def test_what_was_only_measured_does_not_look_passed(tmp_path: Path) -> None:
+    report = Report(title="T", benches=(bench(),))
+    text = written(report, tmp_path, ".html")
+    assert "onnx/w8a8 is slower than onnx/fp32" in text
+    assert '<p class="verdict"><span class="PASS">' not in text
