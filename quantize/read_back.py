@@ -30,6 +30,7 @@ QUANTIZERS = {
     "dequantize",
 }
 BITS = {"float32": 32, "float16": 16, "int8": 8, "uint8": 8, "int4": 4, "uint4": 4}
+ACTIVATIONS = ("relu", "relu6", "clip")  # in Core ML
 SIZES_OF_SCALES = {"tensor": "one", "channel": "one a channel"}
 
 
@@ -246,12 +247,17 @@ def _read_coreml(path: Path, source: Path, plan: GraphPlan) -> GraphFacts:
     }
     operations = read_coreml(path)
     dequantized = {name for o in operations if o.kind == "dequantize" for name in o.outputs}
+    quantized = {name for o in operations if o.kind == "quantize" for name in o.inputs}
+    for operation in operations:  # an activation is part of the layer before
+        if operation.kind in ACTIVATIONS and operation.outputs[0] in quantized:
+            quantized.update(operation.inputs)
     found: dict[str, list[_Row]] = {}
     left: Counter[str] = Counter()
     for operation in operations:
         integer = bool(operation.inputs) and all(name in dequantized for name in operation.inputs)
         if operation.name in names and operation.weight is not None:
             weight = operation.weight
+            integer = integer and operation.outputs[0] in quantized
             row = _Row(weight.bits, weight.scale, integer)
             found.setdefault(names[operation.name], []).append(row)
         if not integer and operation.kind not in QUANTIZERS:

@@ -96,7 +96,7 @@ def test_displacements_and_masks_keep_float_activations(recipe: Recipe) -> None:
     """Of w8a8 a search showed that the hidden layers before them may have integers."""
     plan = make_plan(recipe, LAYERS, ("onnx", "tflite", "coreml"))["render"]
     for name in ("flow.down", "flow.head", "refine.0", "refine.2", "guide", "embed.0"):
-        hidden = recipe.name == "w8a8" and name in ("flow.down", "refine.0")
+        hidden = recipe.name == "w8a8" and name in ("flow.down", "refine.0", "guide")
         assert plan.settings[name].integer == hidden
         assert plan.settings[name].weight_bits == 8
 
