@@ -297,6 +297,24 @@ def case_operator() -> Case:
     return Case("ort-nnapi", Severity.ERROR, bad, good, {"x": (1, 3, 4, 4)})
 
 
+def case_operator_of_decoders() -> Case:
+    norm = [floats(4), floats(4), floats(4), np.abs(floats(4)) + np.float32(0.5)]
+    scale, bias, mean, variance = (part.reshape(1, 4, 1, 1) for part in norm)
+    factor = scale / np.sqrt(variance + np.float32(1e-5))
+    weight = floats(3, 4, 2, 2)
+    apart = np.ascontiguousarray(weight.reshape(3, 16).T.reshape(16, 3, 1, 1))
+
+    def bad(net: Net) -> str:
+        up = net.ConvTranspose("x", weight, strides=[2, 2])
+        return net.BatchNormalization(up, *norm, epsilon=1e-5)
+
+    def good(net: Net) -> str:
+        up = net.DepthToSpace(net.Conv("x", apart), blocksize=2, mode="CRD")
+        return net.Add(net.Mul(up, factor), bias - mean * factor)
+
+    return Case("ort-nnapi", Severity.ERROR, bad, good, {"x": (1, 3, 4, 5)})
+
+
 def case_constant_first() -> Case:
     matrix = floats(7, 5)
 
@@ -374,6 +392,7 @@ CASES: Sequence[tuple[str, Callable[[], Case]]] = (
     ("hard-swish-linear", case_hard_swish_in_pieces),
     ("half-file", case_half_file),
     ("operator", case_operator),
+    ("operator", case_operator_of_decoders),
     ("constant-first", case_constant_first),
     ("young-operator", case_young_operator),
     ("resize-convention", case_resize_convention),

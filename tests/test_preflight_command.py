@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from pocketportrait.cli import main
+from pocketportrait.validation.preflight.check import preflight
 from pocketportrait.validation.preflight.report import preflight_schema
+from pocketportrait.validation.preflight.shown import lines
+from pocketportrait.validation.preflight.targets import EVIDENCE
+from tests.preflight_net import Net
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = '<ir_version: 10, opset_import: ["" : 20]>\n'
@@ -113,3 +117,11 @@ def test_a_core_install_is_told_which_extra_reads_the_file(
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert main(["preflight", model]) == 3
     assert 'pip install "pocketportrait[export]"' in capsys.readouterr().err
+
+
+def test_a_finding_cites_the_list_of_its_own_target(tmp_path: Path) -> None:
+    net = Net(x=(1, 2, 4, 4))
+    path = net.save(tmp_path / "n.onnx", net.LeakyRelu("x", alpha=0.1))
+    report = preflight(path, "ort-nnapi")
+    (see,) = [line for line in lines(report) if line.startswith("  see:")]
+    assert see == f"  see: {EVIDENCE['ort-nnapi']}"

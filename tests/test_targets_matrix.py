@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -100,6 +101,24 @@ def test_a_row_shows_the_output_nearest_to_its_gate(report: VerifyReport) -> Non
     assert (here.target, here.tightest.tensor, here.compared) == (HERE, "code", 3)
     assert (arm.status, arm.costs, arm.emulated) == (Status.PASS, {"render": 12_345_678}, True)
     assert (away.status, away.tightest, away.costs) == (Status.SKIP, None, {})
+
+
+def test_a_report_that_was_read_back_has_the_same_rows(report: VerifyReport) -> None:
+    """JSON has no infinity: the PSNR of equal tensors is null there."""
+    row = compared(HERE, "code", 0.0, 1e-5)
+    equal = row.with_parity(Parity(0.0, math.inf, 1.0), Tolerance(psnr_db=50.0))
+    lost = row.with_parity(Parity(math.inf, -math.inf, 0.0), Tolerance(psnr_db=50.0))
+    half = [equal.model_copy(update={"variant": "onnx/fp16", "kind": "repeat"}), lost]
+    found = report.model_copy(update={"checks": (*report.checks, *half)})
+    again = VerifyReport.model_validate_json(found.model_dump_json())
+    shown = [
+        (row.variant, row.target, row.status, row.tightest and row.tightest.tensor)
+        for row in matrix_rows(found)
+    ]
+    assert shown == [
+        (row.variant, row.target, row.status, row.tightest and row.tightest.tensor)
+        for row in matrix_rows(again)
+    ]
 
 
 def test_a_failure_is_the_tightest_and_makes_the_row_fail(report: VerifyReport) -> None:

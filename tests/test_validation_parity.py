@@ -102,6 +102,7 @@ def test_a_standard_name_binds_whatever_the_attributes_say() -> None:
     assert arithmetic_of("exact", "float32", "float32") == "float32"
     assert arithmetic_of("small", "float16", "float32") == "float16"
     assert arithmetic_of("w8a8", "int8", "int8") == "quantized"
+    assert arithmetic_of("w4", "int4", "float32") == "int4"
 
 
 def test_noise_floor_is_the_largest_difference() -> None:

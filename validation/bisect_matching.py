@@ -18,11 +18,7 @@ from pocketportrait.contract import Array
 from pocketportrait.validation.bisect_trace import Trace
 from pocketportrait.validation.parity import Parity
 from pocketportrait.validation.preflight.graph import Node
-from pocketportrait.validation.tolerance import (
-    FLOAT16_PSNR_DB,
-    QUANTIZED_PSNR_DB,
-    Arithmetic,
-)
+from pocketportrait.validation.tolerance import PSNR_DB, Arithmetic
 
 # change the order or the form of numbers, not the numbers
 STRUCTURAL = {
@@ -57,9 +53,7 @@ class Band:
         """Return the band of an arithmetic; float16 and integers have the one that `verify` gates with."""
         if arithmetic == "float32":
             return cls(FLOAT32_RELATIVE, FLOAT32_PSNR_DB)
-        if arithmetic == "float16":
-            return cls(float("inf"), FLOAT16_PSNR_DB)
-        return cls(float("inf"), QUANTIZED_PSNR_DB)
+        return cls(float("inf"), PSNR_DB[arithmetic])
 
     def without(self, parity: Parity) -> Band:
         """Return this band, narrow enough to leave a wrong output's parity outside."""

@@ -56,7 +56,8 @@ def _nearness(check: Check) -> tuple[bool, float]:
     """Return how near a figure is to its gate; variants have one kind of gate."""
     failed = check.status is Status.FAIL
     if check.psnr_db_limit is not None and math.isfinite(check.psnr_db_limit):
-        assert check.psnr_db is not None
-        return failed, check.psnr_db_limit - check.psnr_db
-    assert check.max_abs is not None
-    return failed, check.max_abs / (check.max_abs_limit or math.inf)
+        # null in JSON: equal tensors, or one that holds no numbers
+        unlimited = -math.inf if failed else math.inf
+        return failed, check.psnr_db_limit - (unlimited if check.psnr_db is None else check.psnr_db)
+    worst = math.inf if check.max_abs is None else check.max_abs
+    return failed, worst / (check.max_abs_limit or math.inf)

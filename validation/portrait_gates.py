@@ -217,7 +217,10 @@ class _Job:
         """Return every gate of a variant."""
         found = self.play(variant)
         held = bundle.variant(*variant)
-        float_only = arithmetic_of(variant[1], held.weights, held.activations) != "quantized"
+        float_only = arithmetic_of(variant[1], held.weights, held.activations) in (
+            "float32",
+            "float16",
+        )
         rows = _relative(variant, wanted, found, FLOAT_SHARE if float_only else 1.0)
         tally = PixelTally()
         for index, (_, want, got) in enumerate(self._triples(variant, reference)):

@@ -12,6 +12,7 @@ from pocketportrait.validation.checks import Status
 from pocketportrait.validation.junit import junit_cases
 from pocketportrait.validation.preflight.report import Finding, Look, PreflightReport
 from pocketportrait.validation.preflight.rule import Severity
+from pocketportrait.validation.preflight.targets import EVIDENCE
 
 NODES_SHOWN = 3
 
@@ -28,12 +29,18 @@ def lines(report: PreflightReport) -> Iterator[str]:
         if first.rule not in told:  # once is enough
             facts = report.rules[first.rule]
             yield f"  rewrite: {facts.rewrite}"
-            yield f"  see: {' '.join(facts.evidence)}"
+            yield f"  see: {' '.join(_evidence(facts.evidence, group))}"
         told.add(first.rule)
     counts = {s: len(report.of(s)) for s in Severity}
     sums = ", ".join(f"{n} {s.value}{'s' if n != 1 else ''}" for s, n in counts.items() if n)
     yield ""
     yield f"{report.subject}: {sums or 'nothing found'} in {report.seconds:.1f} s"
+
+
+def _evidence(pages: tuple[str, ...], group: list[Finding]) -> list[str]:
+    """Leave out the lists of operators of targets that the findings are not about."""
+    about = {EVIDENCE[finding.target] for finding in group}
+    return [page for page in pages if page in about or page not in EVIDENCE.values()]
 
 
 @dataclass(frozen=True, slots=True)
