@@ -74,7 +74,8 @@ OPERATOR = Rule(
     "spell it with operators that the target takes: LeakyRelu as Max(x, a x), HardSwish as"
     " x * Clip(x / 6 + 1/2, 0, 1), ReduceMean over a map as GlobalAveragePool, Split as Slices, Sum as Add,"
     " BatchNormalization as x * scale / sqrt(var + eps) + (bias - mean * scale / sqrt(var + eps))"
-    " or inside the Conv before it, ConvTranspose 2x2 of stride 2 as a 1x1 Conv of 4 x channels and DepthToSpace (CRD)",
+    " or inside the Conv before it, ConvTranspose 2x2 of stride 2 as a 1x1 Conv of"
+    " 4 x channels and DepthToSpace (CRD)",
     tuple(EVIDENCE.values()),
     _fallen,
 )
