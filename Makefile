@@ -89,6 +89,7 @@ acceptance: targets
 	$(MAKE) test-targets || status=1; \
 	$(BIN)/python acceptance/self_reenactment.py --out $(OUT)/acceptance || status=1; \
 	$(BIN)/python acceptance/evaluate_agreement.py --scored $(OUT)/acceptance --out $(OUT)/agreement || status=1; \
+	$(BIN)/python acceptance/convincing.py --scored $(OUT)/acceptance --out $(OUT)/convincing || status=1; \
 	$(BIN)/python acceptance/slices.py --bundle $(OUT)/acceptance/bundle --out $(OUT)/slices || status=1; \
 	$(BIN)/python acceptance/teachers.py || status=1; \
 	$(BIN)/python acceptance/quantization.py --out $(OUT)/quantization || status=1; \
