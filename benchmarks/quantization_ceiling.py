@@ -90,6 +90,8 @@ class Rounded:
                         by_site[site.name] = ranges[f"{layer}:{side}"]
             for one in self._held[graph].values():
                 held = cast(fake.FakeRange, one)
+                if held.site.name not in by_site:
+                    raise SystemExit(f"error: --qat: want ranges of {held.site.name}, got none")
                 low, high = by_site[held.site.name]
                 held.low.data.fill_(low)
                 held.high.data.fill_(high)
