@@ -87,7 +87,7 @@ def test_a_variant_passes_on_a_host_and_nothing_stays_there(
     report = verify(tiny_bundle, formats=["onnx"], precisions=["fp32"], targets=[target])
     assert report.of(Status.FAIL, Status.SKIP) == ()
     there = [c for c in report.checks if c.target == "ssh:device"]
-    assert {c.kind for c in there} == {"specs", "golden", "fresh"}
+    assert {c.kind for c in there} == {"specs", "golden", "fresh", "repeat", "here"}
     (facts,) = report.targets
     assert facts.device is not None
     assert facts.device.engine == "onnxruntime"
