@@ -22,6 +22,11 @@ def sidecar_of(photo: Path) -> Path:
     return photo.with_name(photo.name + SUFFIX)
 
 
+def is_sample(photo: Path) -> bool:
+    """Return whether a photo lies among the shipped samples, whose consent is in `SAMPLES.json`."""
+    return photo.resolve().parent == samples_folder().resolve()
+
+
 def recorded_consent(photo: Path) -> str | None:
     """Return the consent that was recorded for exactly these bytes, if there is one.
 

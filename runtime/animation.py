@@ -29,6 +29,7 @@ from pocketportrait.media.photo import limit_side, read_photo
 from pocketportrait.media.samples import sample_drivers, sample_photos
 from pocketportrait.media.signing import Identity, local_identity
 from pocketportrait.media.source_type import write_source_type
+from pocketportrait.media.still import StillWriter, is_still
 from pocketportrait.media.video import VideoReader, VideoWriter
 from pocketportrait.media.video_writer import LONGEST_SIDE_PX
 from pocketportrait.runtime.animation_report import AnimationReport, CropFacts, GraphTiming
@@ -90,7 +91,7 @@ def animate(
     Args:
         photo: any photo with a face; None takes a sample.
         driving: any video with a face; None takes a sample. Its sound is copied.
-        out: .mp4, .m4v, .mov or .mkv file to write or replace.
+        out: .mp4, .m4v, .mov or .mkv file to write or replace; or .png or .jpg, if one picture drives.
         options: see `AnimationOptions`.
         detector: who finds faces; CenterFace by default, loaded only where a crop is searched.
         progress: told after every frame.
@@ -108,7 +109,7 @@ def animate(
     with ExitStack() as stack:
         job = _Job(photo, driving, out, options, detector)
         bundle = stack.enter_context(Bundle.open(options.bundle or default_bundle()))
-        session = stack.enter_context(_open_session(bundle, options))
+        session = stack.enter_context(_open_session(bundle, options, job.motion))
         made_by = _origin(job, bundle, session.variant) if options.credentials else None
         # entered before faces are searched, so that an unwritable place fails at once
         writer = stack.enter_context(job.writer(session.side))
@@ -138,12 +139,19 @@ class _Job:
             if out.exists() and out.samefile(source):
                 raise InputError(f"{out}: want another file than the one that is read; rename it")
         self._detector = detector
+        self.motion: Motion = options.motion
+        if is_still(out) and self.motion == "relative":
+            # one picture has not moved since its first frame: nothing would be transferred
+            self.motion = "absolute"
+            self.warnings.append(f"{out}: a still takes the driver's pose and expression: absolute")
         # the samples are framed as the student wants them
         self._crop_photo = options.crop and photo is not None
         self._crop_driving = options.crop and driving is not None
 
-    def writer(self, side: int) -> VideoWriter:
+    def writer(self, side: int) -> VideoWriter | StillWriter:
         """Return a writer of pictures as large as they will be."""
+        if is_still(self.out):
+            return StillWriter(self.out)
         height, width = self.photo.shape[:2]
         size = (width, height) if self.options.full_frame else (side, side)
         return self.reader.writer(self.out, size, lossless=self.options.lossless)
@@ -192,7 +200,7 @@ class _Job:
             variant=session.variant,
             runner=session.runner,
             emulated=is_emulated(session.runner),
-            motion=self.options.motion,
+            motion=self.motion,
             frames=frames,
             seconds=seconds,
             photo_crop=_crop_facts(self.photo_crop),
@@ -233,7 +241,7 @@ def _origin(job: _Job, bundle: Bundle, variant: str) -> Origin:
     )
 
 
-def _open_session(bundle: Bundle, options: AnimationOptions) -> Session:
+def _open_session(bundle: Bundle, options: AnimationOptions, motion: Motion) -> Session:
     precision = options.precision
     if precision is None:
         held = list(bundle.manifest.variants.get(options.format, {}))
@@ -246,13 +254,13 @@ def _open_session(bundle: Bundle, options: AnimationOptions) -> Session:
         bundle,
         options.format,
         precision,
-        motion=options.motion,
+        motion=motion,
         threads=options.threads,
         runner=options.runner,
     )
 
 
-def _run(job: _Job, session: Session, writer: VideoWriter, progress: Progress) -> int:
+def _run(job: _Job, session: Session, writer: VideoWriter | StillWriter, progress: Progress) -> int:
     photo_crop, driving_crop = job.find_crops()
     session.set_photo(cut(job.photo, photo_crop, session.side))
     total, done = job.reader.facts.num_frames, 0

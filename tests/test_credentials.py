@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from pocketportrait.bundle import Bundle
 from pocketportrait.cli import app, main
+from pocketportrait.cli.animate import _Agreed, _consent
 from pocketportrait.errors import InputError
 from pocketportrait.mark import field_of_side, mark_picture
 from pocketportrait.media import consent
@@ -19,6 +21,7 @@ from pocketportrait.media.photo import read_photo, write_picture
 from pocketportrait.media.samples import sample_drivers, sample_photos
 from pocketportrait.media.signing import HOME, Identity, home, local_identity
 from pocketportrait.media.source_type import read_source_type, write_source_type
+from pocketportrait.runtime.animation import AnimationOptions, animate
 
 pytest.importorskip("c2pa", reason="the provenance extra is not installed")
 
@@ -131,6 +134,39 @@ def test_inspect_says_whose_a_picture_is(tmp_path: Path) -> None:
 def test_inspect_fails_where_nothing_says_so(tmp_path: Path) -> None:
     assert main(["inspect", str(sample_photos()[0])]) == 1
     assert main(["inspect", str(tmp_path / "none.png")]) == 2
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_still_is_signed_and_labelled(tmp_path: Path, tiny_bundle: Bundle, suffix: str) -> None:
+    driver, out = tmp_path / "driver.png", tmp_path / f"still{suffix}"
+    write_picture(driver, np.full((64, 64, 3), 120, np.uint8))
+    shutil.copyfile(sample_photos()[0], photo := tmp_path / "photo.jpg")
+    said = ["animate", str(photo), str(driver), "-o", str(out), "--bundle", str(tiny_bundle.root)]
+    ran = CliRunner().invoke(app, [*said, "--no-crop", "--label", "--consent", "me, to a test"])
+    assert ran.exit_code == 0, ran.output
+    found = read_credentials(out)
+    assert found is not None
+    assert found.state == "Trusted"
+    assert found.origin is not None
+    assert (found.origin["consent"], found.origin["visible_label"]) == ("me, to a test", True)
+    assert read_source_type(out) == SOURCE
+    assert read_photo(out).shape == (64, 64, 3)
+
+
+def test_a_video_drives_no_still(tmp_path: Path, tiny_bundle: Bundle) -> None:
+    shutil.copyfile(sample_photos()[0], photo := tmp_path / "photo.jpg")
+    options = AnimationOptions(bundle=tiny_bundle.root, crop=False, threads=1)
+    with pytest.raises(InputError, match=r"name a \.mp4"):
+        animate(photo, sample_drivers()[0], tmp_path / "still.png", options)
+    assert [p.name for p in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+def test_a_samples_own_consent_is_not_written_over(tmp_path: Path) -> None:
+    sample = sample_photos()[0]
+    agreed = _consent(sample, "another")
+    assert agreed == _Agreed("another")  # no place to keep it
+    shutil.copyfile(sample, photo := tmp_path / "photo.jpg")
+    assert _consent(photo, "another") == _Agreed("another", photo)
 
 
 def test_consent_is_bound_to_the_photo(tmp_path: Path) -> None:

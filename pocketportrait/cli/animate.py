@@ -27,7 +27,12 @@ class MotionKind(enum.StrEnum):
 
 Photo = Annotated[Path | None, typer.Argument(help="A photo with a face; a sample by default.")]
 Driving = Annotated[Path | None, typer.Argument(help="A video with a face; a sample by default.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="The video to write.")]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "--out", "-o", help="The video to write; or a .png or .jpg, if DRIVING is a picture."
+    ),
+]
 BundlePath = Annotated[
     Path | None, typer.Option(help="A folder or .zip; the shipped bundle by default.")
 ]
@@ -87,6 +92,7 @@ def animate(
 ) -> None:
     """Let a photo perform a driving video, through the exported files of a bundle."""
     # engines and video libraries take a while to import; `--help` must not pay for them
+    from pocketportrait.media.still import is_still
     from pocketportrait.runtime.animation import AnimationOptions
     from pocketportrait.runtime.animation import animate as animate_files
 
@@ -115,7 +121,7 @@ def animate(
     typer.echo(
         f"{report.frames} frames in {report.seconds:.1f} s: {report.variant}, {report.runner}, {speed}"
     )
-    typer.echo(f"video: {out}")
+    typer.echo(f"{'picture' if is_still(out) else 'video'}: {out}")
     if json:
         report.to_json(json)
 
@@ -166,4 +172,6 @@ def _consent(photo: Path | None, given: str | None) -> _Agreed:
         given = typer.prompt(
             f"{path}: who agreed that this photo is animated? (kept beside it and in the video)"
         )
-    return _Agreed(consent.checked_consent(given), path)
+    said = consent.checked_consent(given)
+    # the package's own files stay as they are
+    return _Agreed(said) if consent.is_sample(path) else _Agreed(said, path)
