@@ -51,10 +51,12 @@ class Rounded:
         for graph in GRAPHS:
             part = getattr(self.student, graph)
             fake.attach(part, rounding.plans[graph], rounding.sites[graph], self._held[graph])
+        self.look(False)
 
-    def ranges(self) -> list[fake.FakeRange]:
-        """Return all ranges."""
-        return [cast(fake.FakeRange, one) for held in self._held.values() for one in held.values()]
+    def ranges(self, graph: str | None = None) -> list[fake.FakeRange]:
+        """Return all ranges, or those of one graph."""
+        held = [self._held[graph]] if graph else list(self._held.values())
+        return [cast(fake.FakeRange, one) for ranges in held for one in ranges.values()]
 
     def forget(self) -> None:
         """Let the next pass see afresh."""
@@ -75,7 +77,7 @@ class Rounded:
             spec = ("photo",) if graph == "appearance" else ("frame",)
             names = spec if graph != "render" else RENDER_INPUTS
             for feed in feeds[graph]:
-                for one in self.ranges():
+                for one in self.ranges(graph):
                     one.seen.zero_()  # every picture counts, not the first few alone
                 getattr(self.student, graph)(*(torch.from_numpy(feed[name]) for name in names))
         self.look(False)

@@ -181,7 +181,9 @@ def judged_pairs(folder: Path, count: int, side: int) -> tuple[list[Pair], froze
     for clip in clips:
         pictures = [as_tensor(picture) for _, picture in frames_of(clip, side)]
         if len(pictures) > 1:
-            chosen = np.linspace(1, len(pictures) - 1, each).astype(int)
+            # not from the start: a frame beside its photo says little
+            first = max(1, len(pictures) // (each + 1))
+            chosen = np.linspace(first, len(pictures) - 1, each).astype(int)
             pairs += [(pictures[0], pictures[index]) for index in chosen]
     if not pairs:
         raise InputError(f"{folder}: want clips of at least two frames to judge on, got none")
