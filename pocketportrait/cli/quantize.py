@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from pocketportrait.cli.app import app
 from pocketportrait.cli.extras import needs
 from pocketportrait.cli.progress import stages
 from pocketportrait.errors import ExitCode
+
+if TYPE_CHECKING:
+    from pocketportrait.quantize.laboratory import Quantized
 
 
 @app.command()
@@ -66,17 +69,21 @@ def quantize(
             learnt=read_ranges(ranges) if ranges else None,
             progress=tell,
         )
-    with result.bundle:
-        for name, graphs in result.facts.items():
-            for facts in graphs:
-                typer.echo(
-                    f"{name}/{wanted.name} {facts.graph}: {facts.integer_share():.0%} of the layers' MACs"
-                    f" in integers, float: {', '.join(facts.float_layers) or 'no layer'}"
-                )
-    for line in result.differences:
-        typer.echo(f"DIFFERS  {line}")
+    result.bundle.close()
+    _print(result, wanted.name)
     typer.echo(f"bundle: {out}")
     raise typer.Exit(ExitCode.GATE_FAILED if result.differences else ExitCode.DONE)
+
+
+def _print(result: Quantized, name: str) -> None:
+    for format, graphs in result.facts.items():
+        for facts in graphs:
+            typer.echo(
+                f"{format}/{name} {facts.graph}: {facts.integer_share():.0%} of the layers' MACs"
+                f" in integers, float: {', '.join(facts.float_layers) or 'no layer'}"
+            )
+    for line in result.differences:
+        typer.echo(f"DIFFERS  {line}")
 
 
 @app.command()
