@@ -112,7 +112,8 @@ def animate(
         session = stack.enter_context(_open_session(bundle, options, job.motion))
         made_by = _origin(job, bundle, session.variant) if options.credentials else None
         # entered before faces are searched, so that an unwritable place fails at once
-        writer = stack.enter_context(job.writer(session.side))
+        writer = job.writer(session.side)
+        stack.enter_context(writer)
         frames = _run(job, session, writer, progress)
     if made_by is not None:
         job.sign(made_by)
