@@ -1,6 +1,7 @@
 """What several rooms' tests share: a tiny student with weights that mean something, and its bundle."""
 
 import fcntl
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,14 @@ def refuse_skip(report: Any, config: pytest.Config) -> Any:
     if report.skipped and not hasattr(report, "wasxfail") and config.getoption("--no-skips"):
         report.outcome, report.longrepr = "failed", f"no skips, but: {report.longrepr[2]}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _own_precision() -> Iterator[None]:
+    """Accelerate keeps the precision of a process's first run; tests train in two of them."""
+    yield
+    if (state := sys.modules.get("accelerate.state")) is not None:
+        state.AcceleratorState._reset_state()
 
 
 @pytest.hookimpl(wrapper=True)

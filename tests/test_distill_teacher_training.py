@@ -44,16 +44,6 @@ PLAN = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _own_precision() -> Iterator[None]:
-    """Accelerate keeps the precision of a process's first run; other tests train in bfloat16."""
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state()
-    yield
-    AcceleratorState._reset_state()
-
-
 def square(x: float, y: float, level: int) -> Array:
     picture = np.full((SIDE, SIDE, 3), level, np.uint8)
     picture[int(y * SIDE) - 9 : int(y * SIDE) + 9, int(x * SIDE) - 9 : int(x * SIDE) + 9] = 240

@@ -35,7 +35,7 @@ def test_a_good_student_passes_every_gate() -> None:
 
 
 def test_to_convince_asks_for_more_than_to_perform() -> None:
-    rows = [row(0.6, corr_jaw=0.8, corr_blink=0.7, corr_yaw=0.9)]
+    rows = [row(0.7, corr_jaw=0.8, corr_blink=0.7, corr_yaw=0.9)]
     assert [g.passed for g in reenactment_gates(rows, CONVINCES)] == [False] * 7 + [True]
     rows = [row(0.2, corr_jaw=0.9, corr_blink=0.8, corr_yaw=0.95)]
     assert all(g.passed for g in reenactment_gates(rows, CONVINCES))
