@@ -131,19 +131,22 @@ def test_calls_are_found_in_class_files_and_in_the_list(tmp_path: Path) -> None:
             "android-stubs/tiny/__init__.pyi",
             "class Base:\n    def put(self, a: int, b: int): ...\n"
             "class Box(Base):\n    class Opened:\n        def go(self): ...\n"
-            "    @staticmethod\n    def make(a: int): ...\n    def __init__(self): ...\n",
+            "    @staticmethod\n    def make(a: int): ...\n    def __init__(self): ...\n"
+            "    def say(self, a: int, *words: object): ...\n",
         )
     api = ApiList(tmp_path / "api.whl")
     for owner, name, arity in (
         ("Box", "put", 2),
         ("Box", "make", 1),
         ("Box", "<init>", 0),
+        ("Box", "say", 2),  # any number of words is one array
         ("Box$Opened", "go", 0),
     ):
         assert api.has(Call(f"android/tiny/{owner}", name, arity))
     for owner, name, arity in (
         ("Box", "put", 1),
         ("Box", "take", 0),
+        ("Box", "say", 1),
         ("Sphere", "put", 2),
         ("Box$Opened", "put", 2),
     ):

@@ -204,7 +204,10 @@ class ApiList:
 
 def _arity(function: ast.FunctionDef) -> int:
     is_static = any(ast.unparse(d) == "staticmethod" for d in function.decorator_list)
-    return len(function.args.posonlyargs) + len(function.args.args) - (0 if is_static else 1)
+    given = function.args
+    # Java's last parameter that takes any number is one array
+    listed = len(given.posonlyargs) + len(given.args) + (given.vararg is not None)
+    return listed - (0 if is_static else 1)
 
 
 def _owner(parent: str, child: str) -> str:
