@@ -31,7 +31,10 @@ def degrade(x_B3HW: Tensor, rng: torch.Generator) -> Tensor:
     strength = _uniform((b, 1, 1, 1), 0, 0.03, rng).to(device)
     own = torch.Generator(device).manual_seed(int(torch.randint(2**31, (), generator=rng)))
     noise = torch.randn(x_B3HW.shape, generator=own, device=device) * strength
-    return (torch.lerp(x_B3HW, soften(x_B3HW), amount) + noise).clamp(0, 1)
+    less = amount.flatten() > 0
+    noisy = x_B3HW + noise
+    noisy[less] += (soften(x_B3HW[less]) - x_B3HW[less]) * amount[less]
+    return noisy.clamp_(0, 1)
 
 
 def draw_place(b: int, rng: torch.Generator) -> Tensor:

@@ -29,12 +29,13 @@ class Checkpoint:
     model: dict[str, Tensor] = field(default_factory=dict)
     average: dict[str, Tensor] = field(default_factory=dict)
     optimiser: dict[str, Tensor] = field(default_factory=dict)  # "<parameter>:<state>"
+    before: dict[str, Tensor] = field(default_factory=dict)  # the encoder that the renderer knows
 
     def write(self, path: Path) -> None:
         """Write or replace the file, whole or not at all."""
         tensors = {
             f"{group}/{name}": value.detach().cpu().contiguous()
-            for group in ("model", "average", "optimiser")
+            for group in ("model", "average", "optimiser", "before")
             for name, value in getattr(self, group).items()
         }
         place = json.dumps({"phase": self.phase, "step": self.step, "phase_step": self.phase_step})

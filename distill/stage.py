@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Make = Callable[[Student, Phase], Objective]  # builds what a phase learns by
 
-CRITIC = "critic."  # names of the critic's tensors in a checkpoint begin so
+STUDENT, CRITIC = "student.", "critic."  # names of their tensors in a checkpoint begin so
 
 
 class Stage:

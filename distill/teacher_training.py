@@ -136,6 +136,7 @@ class DistillRun(Run):
         self.pairs = TeacherBatches(
             self._store, self._records, cache, self.dims.side, options.store_labels
         )
+        self.clips = self.pairs.clips
         used = len(self.pairs.records)
         self._log({"pairs": used, "pairs_without_a_face": self.pairs.num_unusable})
 

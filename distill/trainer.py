@@ -9,17 +9,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from pocketportrait.contract import Array
 from pocketportrait.distill.checkpoint import Checkpoint
 from pocketportrait.distill.clips import Clips, Pairs
+from pocketportrait.distill.handover import hand_over
 from pocketportrait.distill.monitor import Monitor
 from pocketportrait.distill.objective import Kind, to_batch
 from pocketportrait.distill.plan import Phase, TrainOptions, phone_plan
-from pocketportrait.distill.stage import Stage
+from pocketportrait.distill.stage import STUDENT, Stage, build
 from pocketportrait.errors import InputError
 from pocketportrait.models.dims import PRESETS
+from pocketportrait.models.student import Motion
 from pocketportrait.models.weights import load_student, save_student
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT, WEIGHTS, LOG = "checkpoint.safetensors", "student.safetensors", "log.jsonl"
 LOG_EVERY = 50  # steps
+FRAMES = 1000  # that a renderer is turned to a changed encoder by
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -96,7 +101,9 @@ class Run:
                 raise InputError(
                     f"{self.options.start}: want the sizes of preset {preset!r}, got others"
                 )
-            state.model = {f"student.{name}": value for name, value in weights.state_dict().items()}
+            state.model = {
+                f"{STUDENT}{name}": value for name, value in weights.state_dict().items()
+            }
             state.average = dict(state.model)
         return state
 
@@ -119,6 +126,8 @@ class Run:
 
     def _run_phase(self, phase: Phase) -> None:
         state = self.state
+        if state.phase_step == 0 and state.average:
+            self._hand_over(phase)
         stage = self._stage(phase)
         window: list[dict[str, Tensor]] = []
         mark = time.monotonic()
@@ -138,6 +147,32 @@ class Run:
         if state.phase_step >= phase.steps:
             state.phase, state.phase_step = state.phase + 1, 0
             self._write()
+
+    def _hand_over(self, phase: Phase) -> None:
+        """Begin a phase with the average of what came before, its renderer ready to learn."""
+        state = self.state
+        own = {
+            n.removeprefix(STUDENT): v for n, v in state.average.items() if n.startswith(STUDENT)
+        }
+        student = build(self.dims, self.dims.side).eval()
+        student.load_state_dict({name: value.cpu() for name, value in own.items()})
+        if phase.kind == "motion":
+            state.before = state.before or dict(student.motion.state_dict())
+            return
+        before: Motion | None = None
+        if state.before:
+            before = Motion(self.dims).eval()
+            before.load_state_dict(state.before)
+        done = hand_over(student, before, self._some_frames(), self.options.seed)
+        self._log({"hand_over": done})
+        changed = {f"{STUDENT}{name}": value for name, value in student.state_dict().items()}
+        state.average = state.average | changed
+        state.before, state.model = {}, state.model | state.average
+
+    def _some_frames(self) -> Array:
+        """Return frames of many clips, uint8 [B, H, W, 3]."""
+        drawn = self.clips.draw(FRAMES // 2, self.options.seed, 0)
+        return np.concatenate([drawn.photo, drawn.target])
 
     def _batch(self, phase: Phase) -> dict[str, Tensor]:
         seed, step = self.options.seed, self.state.step

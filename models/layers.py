@@ -21,11 +21,13 @@ class ConvNorm(nn.Sequential):
         stride: int = 1,
         groups: int = 1,
         *,
+        padding: int | None = None,
         active: bool = True,
     ) -> None:
-        """Make the layers; padding keeps the size at stride 1."""
+        """Make the layers; padding keeps the size at stride 1 unless it is given."""
+        pad = kernel // 2 if padding is None else padding
         layers: list[nn.Module] = [
-            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+            nn.Conv2d(inputs, outputs, kernel, stride, pad, groups=groups, bias=False),
             nn.BatchNorm2d(outputs),
         ]
         super().__init__(*layers, *([nn.ReLU6()] if active else []))

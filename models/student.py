@@ -74,16 +74,13 @@ class Motion(nn.Module):
             ConvNorm(d, e, stride=2), Residual(e),
             ConvNorm(e, 32, 1),
         )  # fmt: skip
-        cells = (dims.side // 32) ** 2
-        self.head = nn.Sequential(
-            nn.Linear(32 * cells, dims.motion_head),
-            nn.ReLU(),
-            nn.Linear(dims.motion_head, dims.code),
-        )
+        # normalised: as a plain linear layer all but 15 of its 256 units had died (decision 0012)
+        self.gather = ConvNorm(32, dims.motion_head, dims.side // 32, padding=0)
+        self.head = nn.Linear(dims.motion_head, dims.code)
 
     def forward(self, frame_B3HW: Tensor) -> Tensor:
         """Encode driving frames, RGB 0..1, as codes [B, K]: 6 pose values, then expression."""
-        code: Tensor = self.head(self.body(frame_B3HW - GREY).flatten(1))
+        code: Tensor = self.head(self.gather(self.body(frame_B3HW - GREY)).flatten(1))
         return code
 
 
@@ -198,6 +195,11 @@ class Render(nn.Module):
         self.copy = nn.Conv2d(dims.skip, 12, 1)
         silence(self.paint, std=0.01)
         _start_as_inverse_of_subsampled_chroma(self.copy)
+
+    def embedding_readers(self) -> list[nn.Linear]:
+        """Return all layers that read the embedding."""
+        films = [part.film for part in self.modules() if isinstance(part, FilmResidual)]
+        return [self.flow.coarse, self.flow.seed, *films]
 
     def draw(
         self,

@@ -78,10 +78,10 @@ def random_student(dims: Any, seed: int = 0) -> "Student":
             student.train()
             for network in (student.appearance, student.motion):
                 network(torch.from_numpy(np.ascontiguousarray(pictures)))
-            student.motion.head[2].weight.mul_(4)
+            student.motion.head.weight.mul_(4)
             # poses move by tenths; the renderer counts on it
             spread = torch.tensor(POSE_SPREAD)[:, None]
-            student.motion.head[2].weight[: len(POSE_SPREAD)] *= spread
+            student.motion.head.weight[: len(POSE_SPREAD)] *= spread
             render = student.render
             for weight, std in (
                 (render.flow.coarse_linear.weight, 0.01),

@@ -116,12 +116,12 @@ def rewrite(path: Path, **changes: torch.Tensor | None) -> None:
     ("changes", "message"),
     [
         (
-            {"motion.head.0.bias": torch.zeros(3)},
-            r"motion\.head\.0\.bias: want shape \(24,\), got \(3,\)",
+            {"motion.head.bias": torch.zeros(3)},
+            r"motion\.head\.bias: want shape \(16,\), got \(3,\)",
         ),
-        ({"motion.head.0.bias": None}, "weights are missing.*motion.head.0.bias"),
+        ({"motion.head.bias": None}, "weights are missing.*motion.head.bias"),
         ({"motion.tail": torch.zeros(3)}, "unknown weights.*motion.tail"),
-        ({"motion.head.0.bias": torch.full((24,), float("nan"))}, "finite"),
+        ({"motion.head.bias": torch.full((16,), float("nan"))}, "finite"),
     ],
 )
 def test_broken_weights_are_refused_by_name(

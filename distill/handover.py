@@ -1,0 +1,142 @@
+"""Between two phases: the renderer is turned to an encoder that has changed, and dead units are revived.
+
+Shape suffixes: B batch, K code, N inputs of a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pocketportrait.contract import POSE, Array
+from pocketportrait.distill.objective import to_pictures
+from pocketportrait.models.student import Motion, Render, Student
+
+RIDGE = 1e-6  # of the mean variance: codes may have directions in which nothing varies
+HELD_OUT = 4  # every how many frames the fit is judged by
+PART = 50  # frames encoded at once
+
+
+@torch.no_grad()
+def encode(motion: Motion, frames: Array) -> Tensor:
+    """Return the codes [B, K], float64, of frames uint8 [B, H, W, 3] by an encoder in eval mode."""
+    parts = [frames[start : start + PART] for start in range(0, len(frames), PART)]
+    return torch.cat([motion(to_pictures(part)) for part in parts]).double()
+
+
+@torch.no_grad()
+def reread(render: Render, was_BK: Tensor, is_BK: Tensor) -> float:
+    """Turn the first layers of a renderer from the expressions of one encoder to those of another.
+
+    A motion encoder that learns on without its renderer ends with the same expressions told in other
+    numbers. Where the old numbers are an affine map of the new ones, found by least squares, the map
+    goes into the layers that read them, and the renderer draws what it drew before.
+
+    Args:
+        render: changed in place.
+        was_BK: codes that it was trained with.
+        is_BK: codes of the same frames that it shall read from now on.
+
+    Returns:
+        Share of the old expressions' variance that the map explains on frames it was not fitted to.
+
+    """
+    chosen = slice(len(POSE), None)
+    was, new = was_BK[:, chosen], is_BK[:, chosen]
+    judged = torch.arange(len(was)) % HELD_OUT == 0
+    new_mean, was_mean = new[~judged].mean(0), was[~judged].mean(0)
+    x, y = new[~judged] - new_mean, was[~judged] - was_mean
+    gram = x.T @ x
+    gram += RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    turn = torch.linalg.solve(gram, x.T @ y)  # rows: was = new @ turn + shift
+    shift = was_mean - new_mean @ turn
+    error = was[judged] - new[judged] @ turn - shift
+    explained = 1 - error.square().sum() / (was[judged] - was_mean).square().sum()
+    code = was_BK.shape[1]
+    first = render.embed[0]
+    assert isinstance(first, nn.Linear)
+    for begin in (0, code):  # the source's part, then the change's
+        columns = slice(begin + len(POSE), begin + code)
+        weight = first.weight[:, columns].double()
+        if begin == 0:
+            first.bias += (weight @ shift).to(first.bias.dtype)
+        first.weight[:, columns] = (weight @ turn.T).to(first.weight.dtype)
+    linear = render.flow.coarse_linear.weight
+    linear[:, chosen] = (linear[:, chosen].double() @ turn.T).to(linear.dtype)
+    return float(explained)
+
+
+@torch.no_grad()
+def revive(
+    layer: nn.Linear, readers: Sequence[nn.Linear], inputs_BN: Tensor, rng: torch.Generator
+) -> int:
+    """Give units of a linear layer before a ReLU that never answer new weights; return how many.
+
+    A new unit answers to about half of all inputs; its readers do not listen to it yet, so the network
+    says what it said, and can learn more (after ReDo: Sokar et al., ICML 2023, arXiv:2302.12902).
+
+    Args:
+        layer: its outputs go through a ReLU.
+        readers: all layers that read these outputs.
+        inputs_BN: of the layer, for real data.
+        rng: for the new weights.
+
+    """
+    dead = (layer(inputs_BN) <= 0).all(0)
+    count = int(dead.sum())
+    if count:
+        weight = torch.randn(count, inputs_BN.shape[1], generator=rng)
+        mean = inputs_BN.mean(0)
+        size = ((inputs_BN - mean) @ weight.T).std(0).clamp_min(1e-6)
+        weight = weight / size[:, None]
+        layer.weight[dead] = weight
+        layer.bias[dead] = -(weight @ mean)
+        for reader in readers:
+            reader.weight[:, dead] = 0
+    return count
+
+
+@torch.no_grad()
+def revive_embedding(render: Render, code_BK: Tensor, seed: int) -> dict[str, int]:
+    """Revive the units of a renderer's embedding that answer to no pair of codes; return how many.
+
+    Args:
+        render: changed in place.
+        code_BK: codes of frames in any order.
+        seed: of the new weights.
+
+    """
+    code = code_BK.float() * render.code_scale
+    change = torch.cat([code.roll(1, 0) - code, torch.zeros_like(code)])
+    x = torch.cat([torch.cat([code, code]), change], 1)
+    rng = torch.Generator().manual_seed(seed)
+    first, _, second, _ = render.embed
+    assert isinstance(first, nn.Linear)
+    assert isinstance(second, nn.Linear)
+    hidden = revive(first, [second], x, rng)
+    embedding = revive(second, render.embedding_readers(), torch.relu(first(x)), rng)
+    return {"revived_hidden": hidden, "revived_embedding": embedding}
+
+
+def hand_over(
+    student: Student, before: Motion | None, frames: Array, seed: int
+) -> dict[str, float]:
+    """Prepare a student, in eval mode, for a phase in which its renderer learns.
+
+    Args:
+        student: changed in place.
+        before: the encoder that the renderer knows, where the student's has learnt on without it.
+        frames: some hundred frames, uint8 [B, H, W, 3].
+        seed: of revived weights.
+
+    Returns:
+        What was done, for the log.
+
+    """
+    now = encode(student.motion, frames)
+    done: dict[str, float] = {}
+    if before is not None:
+        done["reread"] = round(reread(student.render, encode(before, frames), now), 4)
+    return done | revive_embedding(student.render, now, seed)
