@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -57,6 +55,13 @@ def place(x_B3HW: Tensor, affine_B23: Tensor, padding: str = "border") -> Tensor
     return F.grid_sample(x_B3HW, grid, align_corners=False, padding_mode=padding)
 
 
+def placed_points(affine_B23: Tensor, points_BP2: Tensor) -> Tensor:
+    """Return where landmarks, 0..1, come to lie in what `place` makes of pictures."""
+    turn, shift = affine_B23[:, :, :2], affine_B23[:, :, 2]
+    back = torch.linalg.inv(turn).transpose(1, 2)
+    return ((points_BP2 * 2 - 1 - shift[:, None]) @ back + 1) / 2
+
+
 def placed_pose(affine_B23: Tensor, points_BP2: Tensor, pose_B6: Tensor) -> Tensor:
     """Return the head poses [B, 6] of what `place` makes of pictures.
 
@@ -69,9 +74,8 @@ def placed_pose(affine_B23: Tensor, points_BP2: Tensor, pose_B6: Tensor) -> Tens
         pose_B6: head poses before.
 
     """
-    turn, shift = affine_B23[:, :, :2], affine_B23[:, :, 2]
-    back = torch.linalg.inv(turn)
-    moved = ((points_BP2 * 2 - 1 - shift[:, None]) @ back.transpose(1, 2) + 1) / 2
+    back = torch.linalg.inv(affine_B23[:, :, :2])
+    moved = placed_points(affine_B23, points_BP2)
     centre = moved.mean(1)
     radius = (moved - centre[:, None]).square().sum(-1).mean(-1, keepdim=True).sqrt()
     roll = pose_B6[:, 2]
@@ -87,40 +91,15 @@ def soften(x_B3HW: Tensor) -> Tensor:
     return box_mean(box_mean(F.pad(x_B3HW, (2, 3, 2, 3), mode="replicate"), 4), 3)
 
 
-@dataclass(frozen=True, slots=True)
-class Zoom:
-    """One change of size and place for a photo and its target alike, for half of all pairs.
+def draw_zoom(b: int, rng: torch.Generator) -> Tensor:
+    """Return [B, 2, 3]: for half of all pairs a change of photo and target alike, 0.8..1.25 as large.
 
-    Faces in photos are not all as large as in the clips.
+    Faces in photos are not all as large, nor all in the middle, as in the clips.
     """
-
-    scale: Tensor  # [B], the faces' size is divided by it
-    shift: Tensor  # [B, 2], of the side
-
-    @classmethod
-    def draw(cls, b: int, rng: torch.Generator, device: torch.device | str = "cpu") -> Zoom:
-        """Choose 0.8..1.25 and up to 6 % of the side, or nothing."""
-        chosen = (_uniform((b,), 0, 1, rng) < 0.5).float()
-        scale = torch.exp(_uniform((b,), -0.22, 0.22, rng) * chosen)
-        shift = _uniform((b, 2), -0.06, 0.06, rng) * chosen[:, None]
-        return cls(scale.to(device), shift.to(device))
-
-    def pictures(self, x_B3HW: Tensor) -> Tensor:
-        """Resample; what was outside the picture is its mirror image."""
-        affine = x_B3HW.new_zeros(len(self.scale), 2, 3)
-        affine[:, 0, 0] = affine[:, 1, 1] = self.scale
-        affine[:, :, 2] = 2 * self.shift
-        return place(x_B3HW, affine, "reflection").contiguous(memory_format=torch.channels_last)
-
-    def points(self, points_BP2: Tensor) -> Tensor:
-        """Move landmarks, 0..1, with their pictures."""
-        return (points_BP2 - 0.5 - self.shift[:, None]) / self.scale[:, None, None] + 0.5
-
-    def pose(self, pose_B6: Tensor) -> Tensor:
-        """Change the centre and the log of the size of head poses."""
-        centre = (pose_B6[:, 3:5] - self.shift) / self.scale[:, None]
-        size = pose_B6[:, 5:] - torch.log(self.scale)[:, None]
-        return torch.cat([pose_B6[:, :3], centre, size], 1)
+    chosen = (_uniform((b,), 0, 1, rng) < 0.5).float()
+    scale = torch.exp(_uniform((b,), -0.22, 0.22, rng) * chosen)
+    shift = _uniform((b, 2), -0.12, 0.12, rng) * chosen[:, None]
+    return torch.cat([torch.diag_embed(scale[:, None].expand(b, 2)), shift[:, :, None]], 2)
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, rng: torch.Generator) -> Tensor:

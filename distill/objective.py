@@ -17,11 +17,12 @@ from torch.func import functional_call
 
 from pocketportrait.contract import POSE, Array
 from pocketportrait.distill.augment import (
-    Zoom,
     degrade,
     draw_place,
+    draw_zoom,
     jitter_colour,
     place,
+    placed_points,
     placed_pose,
     soften,
 )
@@ -270,10 +271,15 @@ def to_batch(
     batch = {name: torch.from_numpy(getattr(pairs, name)).to(device) for name in names}
     photo, target = (to_pictures(frames, device) for frames in (pairs.photo, pairs.target))
     if kind != "motion":
-        zoom = Zoom.draw(len(photo), rng, device)
-        batch |= {name: zoom.points(batch[name]) for name in ("photo_points", "target_points")}
-        batch["pose"] = torch.cat([zoom.pose(part) for part in batch["pose"].chunk(2)])
-        photo, target = zoom.pictures(photo), zoom.pictures(target)
+        zoom = draw_zoom(len(photo), rng).to(device)
+        points = torch.cat([batch["photo_points"], batch["target_points"]])
+        twice = torch.cat([zoom, zoom])
+        batch["pose"] = placed_pose(twice, points, batch["pose"])
+        batch["photo_points"], batch["target_points"] = placed_points(twice, points).chunk(2)
+        photo, target = (
+            place(x, zoom, "reflection").contiguous(memory_format=torch.channels_last)
+            for x in (photo, target)
+        )
         batch |= {"photo": photo, "target": target}
     batch["place"] = draw_place(len(photo), rng).to(device)
     batch["target_moved"] = place(jitter_colour(target, rng), batch["place"])
