@@ -20,6 +20,7 @@ from pocketportrait.export.to_onnx import halve_onnx
 from pocketportrait.quantize.calibration import Feed
 from pocketportrait.quantize.layers import WEIGHT, Layer
 from pocketportrait.quantize.onnx_ranges import FUSED, take_ranges, unsigned_scale
+from pocketportrait.quantize.onnx_tents import tents_in_one
 from pocketportrait.quantize.onnx_weights import unpack_eight_bits, unpack_four_bits
 from pocketportrait.quantize.plan import GraphPlan, Setting
 from pocketportrait.quantize.weights import quantize_weight
@@ -58,6 +59,7 @@ def quantize_onnx(
         model = onnx.load(source)
         if plan.integer:
             model = _make_static(model, plan, feeds)
+            tents_in_one(model)
         stored = [*plan.of("w8"), *plan.of("w4")]
         if plan.of("w4"):
             _allow_four_bits(model)
