@@ -49,7 +49,7 @@ class Mark:
         }
 
 
-DEFAULT_MARK: Mark | None = None  # of `export_weights` and the shipped bundle
+DEFAULT_MARK: Mark | None = Mark()  # of `export_weights` and the shipped bundle
 
 
 class MarkedRender(Render):
