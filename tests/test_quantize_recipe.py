@@ -34,7 +34,7 @@ def layer(name: str, kind: str = "conv") -> Layer:
 
 LAYERS = {
     "appearance": [layer("stem.0"), layer("detail"), layer("aim.0")],
-    "motion": [layer("body.0.0"), layer("body.5.0"), layer("head.2", "linear")],
+    "motion": [layer("body.0.0"), layer("body.5.0"), layer("gather.0"), layer("head", "linear")],
     "render": [
         *(layer(n) for n in ("flow.down", "flow.head", "refine.0", "refine.2", "guide")),
         *(layer(n) for n in ("paint", "copy")),

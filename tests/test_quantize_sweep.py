@@ -141,7 +141,7 @@ def test_the_space_of_the_shipped_student_names_its_layers() -> None:
     }
     for recipe in space.corners():
         plans = make_plan(recipe, layers, (space.format,))
-        assert plans["motion"].settings["head.2"].scheme == "fp32"
+        assert plans["motion"].settings["head"].scheme == "fp32"
     assert plans["render"].settings["flow.head"].scheme == "w8a8"
 
 
