@@ -59,7 +59,8 @@ def placed_points(affine_B23: Tensor, points_BP2: Tensor) -> Tensor:
     """Return where landmarks, 0..1, come to lie in what `place` makes of pictures."""
     turn, shift = affine_B23[:, :, :2], affine_B23[:, :, 2]
     back = torch.linalg.inv(turn).transpose(1, 2)
-    return ((points_BP2 * 2 - 1 - shift[:, None]) @ back + 1) / 2
+    placed: Tensor = ((points_BP2 * 2 - 1 - shift[:, None]) @ back + 1) / 2
+    return placed
 
 
 def placed_pose(affine_B23: Tensor, points_BP2: Tensor, pose_B6: Tensor) -> Tensor:

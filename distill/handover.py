@@ -61,7 +61,7 @@ def reread(render: Render, was_BK: Tensor, is_BK: Tensor) -> float:
         columns = slice(begin + len(POSE), begin + code)
         weight = first.weight[:, columns].double()
         if begin == 0:
-            first.bias += (weight @ shift).to(first.bias.dtype)
+            first.bias.add_((weight @ shift).to(first.bias.dtype))
         first.weight[:, columns] = (weight @ turn.T).to(first.weight.dtype)
     linear = render.flow.coarse_linear.weight
     linear[:, chosen] = (linear[:, chosen].double() @ turn.T).to(linear.dtype)
