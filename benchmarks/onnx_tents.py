@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+from onnx import helper, numpy_helper
 
 from pocketportrait.bundle import Bundle
 from pocketportrait.quantize.onnx_tents import tents_in_one
@@ -26,8 +27,6 @@ WARMUP, PERCENTILE = 5, 10
 
 def spelt_out(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy in which every tent is `relu(1 - |x|)` again."""
-    from onnx import helper, numpy_helper
-
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     nodes = []

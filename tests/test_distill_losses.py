@@ -165,7 +165,13 @@ def test_zoom_moves_points_and_pose_with_the_picture() -> None:
     mass = seen.sum((1, 2))
     centre = torch.stack([(seen.sum(1) * step).sum(1), (seen.sum(2) * step).sum(1)], 1)
     torch.testing.assert_close(centre / mass[:, None], points[:, 0], atol=1e-3, rtol=0)
-    torch.testing.assert_close(zoom[:, 0, 0], (81 / mass).sqrt(), atol=0.06, rtol=0)
+    corners = torch.tensor([[[60.0, 60.0], [69.0, 69.0]]]).repeat(8, 1, 1) / 128
+    told = torch.tensor([[0.1, 0.2, 0.3, 0.0, 0.0, 0.0]]).repeat(8, 1)
+    as_it_was = torch.eye(2, 3).repeat(8, 1, 1)
+    was, becomes = (placed_pose(affine, corners, told) for affine in (as_it_was, zoom))
+    torch.testing.assert_close(becomes[:, :3], was[:, :3])
+    torch.testing.assert_close(becomes[:, 3:5] + 0.5, points[:, 0])
+    torch.testing.assert_close(becomes[:, 5] - was[:, 5], (mass / 81).log() / 2, atol=0.06, rtol=0)
 
 
 def labels_of(points: np.ndarray, roll: float = 0.0) -> ClipLabels:
