@@ -42,9 +42,12 @@ def copy_sound(path: Path, pipe: IO[bytes]) -> None:
 
     """
     with open_container(path) as source:
-        if not source.streams.audio:
-            raise InputError(f"{path}: want a video with sound, got none; choose another file")
-        track = source.streams.audio[0]
+        # FFmpeg knows no codec for a track whose name is damaged, and copies none such
+        known = [track for track in source.streams.audio if track.codec_context is not None]
+        if not known:
+            got = "sound of no known kind" if source.streams.audio else "none"
+            raise InputError(f"{path}: want a video with sound, got {got}; choose another file")
+        track = known[0]
         with av.open(_Pipe(pipe), "w", format=FORMAT) as output:
             stream = output.add_stream_from_template(track)
             # a damaged source: the sound ends where its reading ends

@@ -1,3 +1,4 @@
+import io
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from pocketportrait.contract import Array
 from pocketportrait.errors import InputError
+from pocketportrait.media.sound_decoding import copy_sound
 from pocketportrait.media.video import VideoReader, VideoWriter
 
 WIDTH, HEIGHT = 64, 48
@@ -260,3 +262,16 @@ def test_a_file_where_a_folder_is_wanted_is_said(old: Path) -> None:
         VideoWriter(old / "b.mp4", (WIDTH, HEIGHT)),
     ):
         pass
+
+
+def test_sound_of_an_unknown_kind_is_said(tmp_path: Path) -> None:
+    source = talking(tmp_path / "a.mkv", "pcm_s16le")
+    content = source.read_bytes()
+    assert content.count(b"A_PCM/INT/LIT") == 1
+    source.write_bytes(content.replace(b"A_PCM/INT/LIT", b"A_WHATEVER/IT"))
+    with pytest.raises(InputError, match="sound of no known kind"):
+        copy_sound(source, io.BytesIO())
+    writer = copied(source, tmp_path / "b.mp4")
+    assert writer.note is not None
+    assert "the sound was left out" in writer.note
+    assert not VideoReader(tmp_path / "b.mp4").facts.has_audio
