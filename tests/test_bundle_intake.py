@@ -1,6 +1,7 @@
 """Models that name files outside of themselves, or hold too much, are refused before a library reads them."""
 
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,30 @@ def test_what_is_no_protocol_buffer_is_refused(tmp_path: Path, content: bytes) -
     (tmp_path / "a.onnx").write_bytes(content)
     with pytest.raises(InputError, match="want an ONNX model"):
         check_model(tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 40, b"hello, this is no model"])
+def test_what_is_no_flat_buffer_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.tflite").write_bytes(content)
+    with pytest.raises(InputError, match="want a TFLite model"):
+        check_model(tmp_path / "a.tflite")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_operator_without_its_input_is_refused(tmp_path: Path, number: int) -> None:
+    content = (CORPUS / "tflite/add.tflite").read_bytes()
+    inputs = struct.pack("<3i", 2, 0, 1)  # the list of the first operator: two tensors
+    assert content.count(inputs) == 1
+    lacking = struct.pack("<3i", 2, *(-1 if n == number else n for n in (0, 1)))
+    (tmp_path / "a.tflite").write_bytes(content.replace(inputs, lacking))
+    with pytest.raises(InputError, match=r"^[^(]*operator 0 \(builtin code 0\) with \[.*-1"):
+        check_model(tmp_path / "a.tflite")
+
+
+def test_tensors_of_tflite_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POCKETPORTRAIT_LIMITS", "model_tensors=5")
+    with pytest.raises(InputError, match="at most 5 nodes and tensors"):
+        check_model(CORPUS / "tflite/add.tflite")
 
 
 def package(folder: Path, entry: str) -> Path:

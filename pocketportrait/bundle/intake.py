@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pocketportrait import limits
 from pocketportrait.bundle.manifest import PACKAGE, relative_path
+from pocketportrait.bundle.tflite_intake import check_tflite
 from pocketportrait.errors import InputError
 
 # Field numbers of onnx.proto, by message: where tensors may stand, and what leads to them.
@@ -58,6 +59,8 @@ def _check_file(path: Path, changed_ns: int, size: int, most: limits.Limits) -> 
     most.check("model_bytes", size, path, "bytes")
     if path.suffix == ".onnx":
         _check_onnx(path, size, most)
+    elif path.suffix == ".tflite":
+        check_tflite(path, size, most)
 
 
 def _check_onnx(path: Path, size: int, most: limits.Limits) -> None:
@@ -84,6 +87,8 @@ def _check_onnx(path: Path, size: int, most: limits.Limits) -> None:
                             f"{path}: want a file that holds its own numbers, got one whose"
                             " tensors name other files (external data); save it as one file"
                         )
+        except InputError:  # is a ValueError, too, and says what is wrong
+            raise
         except (ValueError, struct.error, IndexError) as error:
             raise InputError(
                 f"{path}: want an ONNX model, got another or a damaged file ({error})"
