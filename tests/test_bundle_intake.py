@@ -48,7 +48,9 @@ def test_what_is_no_protocol_buffer_is_refused(tmp_path: Path, content: bytes) -
         check_model(tmp_path / "a.onnx")
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff" * 40, b"hello, this is no model"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff" * 40, b"hello, this is no model", b"\x08\0\0\0TFL3" + b"\xff" * 40]
+)
 def test_what_is_no_flat_buffer_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.tflite").write_bytes(content)
     with pytest.raises(InputError, match="want a TFLite model"):

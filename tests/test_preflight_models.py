@@ -183,6 +183,15 @@ def test_what_a_tflite_file_does_wrong_is_found(tmp_path: Path) -> None:
     assert "resize-nearest" in {f.rule for f in found}
 
 
+def test_an_open_batch_of_tflite_is_a_warning(tmp_path: Path) -> None:
+    """MediaPipe's face landmarks are such a file, and run on the GPU as they are."""
+    tensors = [((-1, 8, 8, 4), 0, None), ((1, 8, 8, 4), 0, None)]
+    path = tflite_file(tmp_path / "batch.tflite", tensors, [("RELU", [0], [1])])
+    (found,) = findings_of(read_graph(path), TARGETS["litert-gpu"])
+    assert (found.rule, found.severity) == ("dynamic-shape", Severity.WARNING)
+    assert "the batch that the file was saved with" in found.why
+
+
 def test_what_a_core_ml_package_does_wrong_is_found(tmp_path: Path) -> None:
     from pocketportrait.runtime.coreml_package import import_coremltools
 

@@ -97,6 +97,8 @@ def check_tflite(path: Path, size: int, most: limits.Limits) -> None:
     if size == 0:
         raise InputError(f"{path}: want a TFLite model, got an empty file; copy it again")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data[4:8] != b"TFL3":
+            raise InputError(f"{path}: want a TFLite model, got a file without its mark TFL3")
         try:
             model = _Table(data, _number(data, "I", 0))
             codes = [

@@ -65,8 +65,6 @@ def read_tflite(path: Path) -> Graph:
     if not path.is_file():
         raise InputError(f"{path}: want a .tflite file, got nothing there")
     data = path.read_bytes()
-    if data[4:8] != b"TFL3":
-        raise InputError(f"{path}: want a TFLite model, got a file without its mark TFL3")
     try:
         return graph_of(schema.ModelT.InitFromPackedBuf(data, 0), path.name)
     except Exception as error:  # a truncated buffer: struct.error, IndexError, TypeError
