@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from pocketportrait import atomic
 from pocketportrait.errors import InputError
+from pocketportrait.models.weights import safetensors_bytes
 
 FORMAT = "pocketportrait-training-1"
 
@@ -40,7 +40,7 @@ class Checkpoint:
         }
         place = json.dumps({"phase": self.phase, "step": self.step, "phase_step": self.phase_step})
         facts = {"format": FORMAT, "dims": self.dims, "place": place}
-        atomic.write_bytes(path, save(tensors, metadata=facts))
+        atomic.write_bytes(path, safetensors_bytes(tensors, facts))
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:

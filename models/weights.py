@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from pocketportrait import atomic
 from pocketportrait.errors import InputError
@@ -40,7 +42,21 @@ def save_student(
         stored = value.half() if half and value.is_floating_point() else value
         tensors[name] = stored.detach().cpu().contiguous()
     metadata = {"format": FORMAT, "dims": student.dims.to_json(), **(facts or {})}
-    atomic.write_bytes(path, save(tensors, metadata=metadata))
+    atomic.write_bytes(path, safetensors_bytes(tensors, metadata))
+
+
+def safetensors_bytes(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """Return a safetensors file; equal tensors and metadata make equal bytes.
+
+    The library writes the metadata in another order every time.
+    """
+    content = save(tensors, metadata=metadata)
+    begin = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:begin])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[begin:]
 
 
 def load_student(path: Path) -> Student:

@@ -99,6 +99,15 @@ def test_weights_come_back_the_same(student: Student, saved: Path) -> None:
         assert torch.equal(again.state_dict()[name], value)
 
 
+def test_equal_weights_are_equal_files(student: Student, tmp_path: Path) -> None:
+    facts = {name: "a fact" for name in "abcdefgh"}  # 1 in 10! orders is the sorted one
+    for number in range(2):
+        save_student(student, tmp_path / f"{number}.safetensors", facts=facts)
+    first, second = ((tmp_path / f"{k}.safetensors").read_bytes() for k in range(2))
+    assert first == second
+    assert read_facts(tmp_path / "0.safetensors").items() >= facts.items()
+
+
 def test_half_weights_are_half_the_bytes(student: Student, saved: Path, tmp_path: Path) -> None:
     save_student(student, tmp_path / "half.safetensors")
     assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * saved.stat().st_size
