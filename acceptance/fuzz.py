@@ -1,6 +1,6 @@
 """Acceptance: mutated files end every reader in a result or one of our own errors, within time and memory.
 
-    python acceptance/fuzz.py [--seconds 60] [--target NAME ...] [--seed N] [--keep DIR]
+    python acceptance/fuzz.py [--seconds 60] [--target NAME ...] [--seed N] [--jobs N] [--keep DIR]
 
 Each target runs in a process of its own, which a crash of a native library ends: the file that did it is
 kept, and the next process goes on behind it. Exit 1 if anything was found. Good finds belong into
@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import faulthandler
 import hashlib
+import os
 import random
 import resource
 import signal
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,7 +90,8 @@ def watch(name: str, seconds: float, seed: int, keep: Path) -> tuple[int, int]:
             )
             lines = done.stdout.splitlines()
             finds += sum(line.startswith("FIND") for line in lines)
-            print("".join(f"{s}\n" for s in lines[:MOST_LINES] if not s.startswith("DONE")), end="")
+            told = [f"{line}\n" for line in lines[:MOST_LINES] if not line.startswith("DONE")]
+            print("".join(told), end="")  # at once: other targets print, too
             count += sum(int(line.split()[1]) for line in lines if line.startswith("DONE"))
             if done.returncode != 0:
                 finds += 1
@@ -108,6 +111,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="for each target")
     parser.add_argument("--target", action="append", help="only this one; may be repeated")
     parser.add_argument("--seed", type=int, default=0)
+    jobs = len(os.sched_getaffinity(0))
+    parser.add_argument("--jobs", type=int, default=jobs, help="targets at once; one a processor")
     parser.add_argument("--keep", type=Path, default=ROOT / "out" / "fuzz")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -115,11 +120,18 @@ def main() -> int:
         return work(options.work, options.seconds, options.seed, options.keep)
     from tests.fuzz_targets import TARGETS
 
+    names = options.target or list(TARGETS)
+
+    def watched(name: str) -> tuple[int, int]:
+        return watch(name, options.seconds, options.seed, options.keep)
+
     found = 0
-    for name in options.target or TARGETS:
-        count, finds = watch(name, options.seconds, options.seed, options.keep)
-        found += finds
-        print(f"{'FAIL' if finds else 'PASS'}  {name}: {count} files, {finds} finds", flush=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for name, (count, finds) in zip(names, pool.map(watched, names), strict=True):
+            found += finds
+            print(
+                f"{'FAIL' if finds else 'PASS'}  {name}: {count} files, {finds} finds", flush=True
+            )
     return int(found > 0)
 
 

@@ -68,6 +68,22 @@ def test_an_operator_without_its_input_is_refused(tmp_path: Path, number: int) -
         check_model(tmp_path / "a.tflite")
 
 
+@pytest.mark.parametrize(("tensor", "lists"), [(2, 1), (3, 2)])
+def test_a_tflite_list_of_outputs_without_a_tensor_is_refused(
+    tmp_path: Path, tensor: int, lists: int
+) -> None:
+    """Of an operator; and of the graph, which LiteRT freed twice."""
+    content = (CORPUS / "tflite/add.tflite").read_bytes()
+    told, lacking = struct.pack("<2i", 1, tensor), struct.pack("<2i", 1, -1)
+    places = [k for k in range(0, len(content), 4) if content[k : k + 8] == told]
+    assert len(places) == lists
+    for place in places:
+        path = tmp_path / f"{place}.tflite"
+        path.write_bytes(content[:place] + lacking + content[place + 8 :])
+        with pytest.raises(InputError, match="outputs"):
+            check_model(path)
+
+
 def test_tensors_of_tflite_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POCKETPORTRAIT_LIMITS", "model_tensors=5")
     with pytest.raises(InputError, match="at most 5 nodes and tensors"):

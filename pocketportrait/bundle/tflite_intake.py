@@ -1,7 +1,7 @@
 """TFLite files from strangers: what LiteRT takes for granted is looked at before it sees them.
 
-LiteRT checks that an operator's inputs are tensors of the graph, but lets -1 ("left out") stand anywhere;
-most kernels then read at address 0 and the process dies.
+LiteRT checks that inputs and outputs are tensors of the graph, but lets -1 ("left out") stand anywhere; most
+kernels then read at address 0, or memory is freed twice, and the process dies.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pocketportrait.errors import InputError
 # Field numbers of the tables of TFLite's schema.
 OPERATOR_CODES, SUBGRAPHS = 1, 2  # of Model
 CODE_BYTE, CODE = 0, 3  # of OperatorCode: newer files have both
-TENSORS, OPERATORS = 0, 3  # of SubGraph
-CODE_INDEX, INPUTS = 0, 1  # of Operator
+TENSORS, GRAPH_INPUTS, GRAPH_OUTPUTS, OPERATORS = range(4)  # of SubGraph
+CODE_INDEX, INPUTS, OUTPUTS = range(3)  # of Operator
 
 # From which input on an operator may leave some out, by its builtin code.
 MAY_LACK = {
@@ -108,21 +108,31 @@ def check_tflite(path: Path, size: int, most: limits.Limits) -> None:
             for graph in model.tables(SUBGRAPHS):
                 count = graph.count(TENSORS) + graph.count(OPERATORS)
                 most.check("model_tensors", count, path, "nodes and tensors")
-                for place, operator in enumerate(graph.tables(OPERATORS)):
-                    code = codes[operator.number(CODE_INDEX, "I")]
-                    needed = operator.numbers(INPUTS)[: MAY_LACK.get(code)]
-                    if min(needed, default=0) < 0:
-                        raise InputError(
-                            f"{path}: want operators with all the inputs that they need, got"
-                            f" operator {place} (builtin code {code}) with {list(needed)};"
-                            " convert the model again"
-                        )
+                _check_graph(path, graph, codes)
         except InputError:  # is a ValueError, too, and says what is wrong
             raise
         except (ValueError, struct.error, IndexError) as error:
             raise InputError(
                 f"{path}: want a TFLite model, got another or a damaged file ({error})"
             ) from error
+
+
+def _check_graph(path: Path, graph: _Table, codes: list[int]) -> None:
+    ends = (*graph.numbers(GRAPH_INPUTS), *graph.numbers(GRAPH_OUTPUTS))
+    if min(ends, default=0) < 0:
+        raise InputError(
+            f"{path}: want a graph whose inputs and outputs are tensors, got {list(ends)};"
+            " convert the model again"
+        )
+    for place, operator in enumerate(graph.tables(OPERATORS)):
+        code = codes[operator.number(CODE_INDEX, "I")]
+        inputs = operator.numbers(INPUTS)[: MAY_LACK.get(code)]
+        needed = (*inputs, *operator.numbers(OUTPUTS))
+        if min(needed, default=0) < 0:
+            raise InputError(
+                f"{path}: want operators with all the inputs and outputs that they need, got"
+                f" operator {place} (builtin code {code}) with {list(needed)}; convert the model again"
+            )
 
 
 def _number(data: mmap.mmap, kind: str, place: int) -> int:
