@@ -11,6 +11,7 @@ import pytest
 
 from pocketportrait.bundle import Bundle
 from pocketportrait.cli import main
+from pocketportrait.media.credentials import read_credentials
 from pocketportrait.media.samples import sample_drivers, sample_photos
 
 if TYPE_CHECKING:
@@ -100,5 +101,12 @@ def test_demo_goes_the_whole_way(weights: Path, tmp_path: Path, capsys: Output) 
     assert "Verified: all 30 outputs" in page
     for variant in ("onnx/fp32", "tflite/fp16", "coreml/fp16"):
         assert variant in page
-    assert len(list((tmp_path / "demo").glob("*.mp4"))) == len(sample_photos())
+    films = list((tmp_path / "demo").glob("*.mp4"))
+    assert len(films) == len(sample_photos())
+    for film in films:
+        made = read_credentials(film)
+        assert made is not None
+        assert made.is_ours
+        assert made.origin is not None
+        assert made.origin["consent"]
     assert f"report: {tmp_path / 'demo' / 'report.html'}" in capsys.readouterr().out

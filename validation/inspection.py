@@ -71,7 +71,8 @@ class Inspection(_Fact):
             said = f"made by Pocket Portrait, {whose}, confidence {_percent(mark.confidence)}"
         else:
             said = "no mark of Pocket Portrait found"
-        lines = [f"{said} (mark: {mark.deviations:.1f} deviations, by chance {mark.chance:.0e})"]
+        chance = f"{mark.chance:.0e}" if mark.chance > 0 else "below 1e-300"
+        lines = [f"{said} (mark: {mark.deviations:.1f} deviations, by chance {chance})"]
         if self.credentials is not None:
             by = self.credentials["signed_by"] or "nobody named"
             problems = ", ".join(self.credentials["problems"])

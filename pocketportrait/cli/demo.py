@@ -76,17 +76,21 @@ def _verified(bundle: Bundle) -> VerifyReport:
 
 def _animated(bundle: Bundle, out: Path) -> tuple[Picture, ...]:
     """Animate every sample photo by a sample driver, through the ONNX files."""
+    import dataclasses
     import itertools
 
+    from pocketportrait.media.consent import recorded_consent
     from pocketportrait.media.samples import sample_drivers, sample_photos
     from pocketportrait.runtime.animation import AnimationOptions, animate
 
-    options = AnimationOptions(bundle=bundle.root, crop=False)  # the samples are framed already
+    # the samples are framed already
+    options = AnimationOptions(bundle=bundle.root, crop=False, credentials=True)
     strips: list[Picture] = []
     for photo, driver in zip(sample_photos(), itertools.cycle(sample_drivers()), strict=False):
         video = out / f"{photo.stem}-{driver.stem}.mp4"
         with counted(f"animate {photo.stem}") as tell:
-            animate(photo, driver, video, options, progress=tell)
+            agreed = dataclasses.replace(options, consent=recorded_consent(photo))
+            animate(photo, driver, video, agreed, progress=tell)
         strips.append(_strip(photo, driver, video))
     return tuple(strips)
 
