@@ -1,6 +1,7 @@
 """The mark is found again in what life makes of a clip, and nowhere else."""
 
 import io
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,9 +11,10 @@ from PIL import Image
 from pocketportrait.contract import Array
 from pocketportrait.errors import InputError
 from pocketportrait.mark import Detector, detect, field_of_side, mark_picture
-from pocketportrait.mark.detector import GATE
-from pocketportrait.mark.pattern import PUBLIC_KEY, field, waves_of
-from pocketportrait.mark.reading import Place, deviations_of, read_waves
+from pocketportrait.mark.chance import PER_SCALE, PER_SHIFT, chance_anywhere
+from pocketportrait.mark.detector import GATE, MOST_CHANCE
+from pocketportrait.mark.pattern import PUBLIC_KEY, TILE_PX, beacon, field, waves_of
+from pocketportrait.mark.reading import MOST_STRETCH, Place, deviations_of, read_waves, refine
 from pocketportrait.mark.residual import residual_of
 from pocketportrait.mark.search import Search
 
@@ -63,6 +65,42 @@ def test_the_place_is_found(marked: Array) -> None:
     assert found.tile_px == pytest.approx(320, abs=2)
 
 
+def drowned(place: Place, side: int, seed: int) -> Array:
+    """Return a residual whose coarse waves are the picture's, whose finer ones are half the mark's."""
+    random = np.random.default_rng(seed)
+    waves = waves_of(PUBLIC_KEY)
+    fine = np.hypot(waves.down, waves.across) > 34
+    y, x = (
+        (np.arange(side) + 0.5 - start) / place.scale_down - 0.5
+        for start in (place.top, place.left)
+    )
+    turns = 2j * np.pi / TILE_PX
+    down = np.exp(turns * np.outer(y, waves.down[fine]))
+    across = np.exp(turns * np.outer(waves.across[fine], x) + 1j * waves.phase[fine, None])
+    marked = (down @ across).real
+    return np.asarray(0.25 * marked / marked.std() + random.normal(size=(side, side)), np.float32)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_place_is_found_where_coarse_waves_say_nothing(seed: int) -> None:
+    """Between samples and between scales, where the search is at its worst."""
+    random = np.random.default_rng(seed + 10)
+    place = Place(*random.uniform(-40, -10, 2), *[random.uniform(1, 1.4)] * 2)
+    found = Detector(drowned(place, 230, seed)).detect()
+    assert found.found
+    assert (found.top_px, found.left_px) == pytest.approx((place.top, place.left), abs=1.5)
+    assert found.tile_px == pytest.approx(TILE_PX * place.scale_across, rel=0.01)
+
+
+def test_no_place_is_stretched_beyond_what_chance_counts() -> None:
+    """A mark that was stretched by 6 % draws the search after it, up to the bound and no further."""
+    wide = mark_picture(soft_picture(), field_of_side(BUNDLE, 256))
+    residual = residual_of([resized(wide, (271, 256))])[0]
+    place, _ = refine(residual, waves_of(PUBLIC_KEY), Place(0, 0, 1.0, 1.02))
+    stretch = math.log(place.scale_across / place.scale_down)
+    assert abs(stretch) <= MOST_STRETCH
+
+
 def test_an_unmarked_picture_has_none() -> None:
     found = detect([soft_picture(seed=3)])
     assert not found.found
@@ -81,6 +119,47 @@ def test_deviations_are_those_of_chance() -> None:
     assert np.std(fits) == pytest.approx(1, abs=0.21)  # three standard errors
     search = Search(picture)
     assert max(search.best(b"key %d" % n).deviations for n in range(10)) < GATE
+
+
+@pytest.mark.parametrize(
+    ("moved", "want"),
+    [
+        (Place(0, 0.25, 1, 1), 0.25 / TILE_PX * PER_SHIFT),
+        (Place(0, -0.128, 1, 1.001), 0.001 * PER_SCALE),  # about the middle
+    ],
+)
+def test_deviations_change_as_the_count_of_places_assumes(moved: Place, want: float) -> None:
+    residual = np.random.default_rng(5).normal(size=(256, 256)).astype(np.float32)
+    changes = []
+    for number in range(60):
+        waves = waves_of(b"key %d" % number)
+        here, there = (
+            deviations_of(read_waves(residual, waves, place)[waves.is_beacon])
+            for place in (Place(0, 0, 1, 1), moved)
+        )
+        changes.append(there - here)
+    assert np.std(changes) == pytest.approx(want, rel=0.3)  # three standard errors
+
+
+def test_fields_exceed_a_level_as_often_as_their_formula_says() -> None:
+    """The same formula for two dimensions, all places of four tiles, which can be tried out."""
+    tile, level, num_keys = 2 * TILE_PX, 4.6, 40  # half a pixel apart: peaks lie between
+    side = 2 * tile
+    spectrum = np.fft.rfft2(np.random.default_rng(6).normal(size=(side, side)))
+    hits = 0
+    for number in range(num_keys):
+        wave = np.fft.rfft2(beacon(b"key %d" % number, tile), s=(side, side))
+        hits += np.fft.irfft2(spectrum * wave.conj()).max() / tile > level
+    peaks = 4 * PER_SHIFT**2 * level * math.exp(-(level**2) / 2) / (2 * math.pi) ** 1.5
+    want = num_keys * -math.expm1(-peaks)
+    assert hits == pytest.approx(want, rel=0.35)  # three standard errors
+
+
+def test_a_chance_anywhere_is_small_from_where_the_documents_say() -> None:
+    levels = np.arange(4, 12, 0.01)
+    chances = [2 * chance_anywhere(level) for level in levels]
+    assert (np.diff(chances) <= 0).all()
+    assert levels[np.argmax(np.array(chances) <= MOST_CHANCE)] == pytest.approx(8.29, abs=0.02)
 
 
 def test_a_clip_that_was_compressed_hard_is_found(marked: Array) -> None:

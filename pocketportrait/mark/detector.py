@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pocketportrait.contract import Array
+from pocketportrait.mark.chance import chance_anywhere, chance_at
 from pocketportrait.mark.code import CODED_BITS, decode, encode
 from pocketportrait.mark.pattern import PUBLIC_KEY, TILE_PX, waves_of
 from pocketportrait.mark.reading import Place, deviations_of, read_waves, refine
@@ -17,10 +18,7 @@ from pocketportrait.mark.search import Search
 
 # A mark is found where chance alone would fit so well in one of a million unmarked clips.
 MOST_CHANCE = 1e-6
-# Places that are looked at, as if they were independent of each other: a frame that is one tile or four,
-# and every scale and place. Each of the two looks may use half of the chance.
-PLACES_OF_WHOLE_FRAMES = 2 * 2.0
-PLACES_ANYWHERE = 2 * 1e8
+LOOKS = 2  # at whole frames, then anywhere: each may use half of the chance
 TILES_A_SIDE = (1, 2)
 GATE = 5.5  # deviations of the coarse search from which a place is looked at closely
 # How much the likeliest message has to stand out; the likeliest of 2**72 does by 9.7 from noise.
@@ -80,7 +78,7 @@ class Detector:
         place = Place(0, 0, height, width)
         read = read_waves(self._residual, waves_of(key), place)
         deviations = deviations_of(read[waves_of(key).is_beacon])
-        return self._detection(key, place, deviations, PLACES_OF_WHOLE_FRAMES)
+        return self._detection(key, place, deviations, chance_at(len(TILES_A_SIDE), deviations))
 
     def _anywhere(self, key: bytes) -> Detection:
         if self._search is None:
@@ -89,10 +87,10 @@ class Detector:
         place, deviations = fit.place, fit.deviations
         if deviations >= GATE:
             place, deviations = refine(self._residual, waves_of(key), place)
-        return self._detection(key, place, deviations, PLACES_ANYWHERE)
+        return self._detection(key, place, deviations, chance_anywhere(deviations))
 
-    def _detection(self, key: bytes, place: Place, deviations: float, places: float) -> Detection:
-        chance = min(1.0, places * 0.5 * math.erfc(deviations / math.sqrt(2)))
+    def _detection(self, key: bytes, place: Place, deviations: float, chance: float) -> Detection:
+        chance = min(1.0, LOOKS * chance)
         found = chance <= MOST_CHANCE
         return Detection(
             found=found,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from pocketportrait.contract import Array
 from pocketportrait.mark.pattern import HIGHEST, TILE_PX, Waves
 from pocketportrait.mark.white import box_sum, divided
 
+MOST_STRETCH = 0.02  # of one axis against the other, natural logarithm; chance is counted within
 REACH = 2  # waves around one that say how strong the picture is there
 _TINY = 1e-9
 
@@ -62,7 +64,7 @@ def refine(residual: Array, waves: Waves, place: Place) -> tuple[Place, float]:
         while improved:
             improved = False
             for moved in _moves(place, stretch, shift):
-                deviations = fit(moved)
+                deviations = fit(moved) if _stretch(moved) <= MOST_STRETCH else -math.inf
                 if deviations > best:
                     best, place, improved = deviations, moved, True
         stretch, shift = stretch / 2, shift / 2
@@ -85,6 +87,10 @@ def _level(plane: Array, at: tuple[Array, Array]) -> Array:
     power = used * np.abs(plane) ** 2
     count, total = (box_sum(np.pad(v, REACH), REACH)[at] for v in (used, power))
     return np.sqrt(np.maximum(total, 0) / count)
+
+
+def _stretch(place: Place) -> float:
+    return abs(math.log(place.scale_down / place.scale_across))
 
 
 def _moves(place: Place, stretch: float, shift: float) -> Iterator[Place]:

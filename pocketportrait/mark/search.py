@@ -19,9 +19,9 @@ from pocketportrait.mark.pattern import LOWEST, TILE_PX, beacon
 from pocketportrait.mark.reading import Place
 from pocketportrait.mark.white import whitened
 
-COARSE = 34  # waves a tile; finer ones would ask for more scales and more places
-SAMPLES = 72  # of a tile's side here: two a wave and a few to spare
-STEP = 1.02  # between scales that are tried; the finest waves shift by half a radian at the edges
+COARSE = 50  # waves a tile; the coarsest alone drown in what some pictures hold (decision 0009)
+SAMPLES = 108  # of a tile's side here: two a wave and a few to spare
+STEP = 1.02  # between scales that are tried: the nearest is a percent off, which costs a fifth
 SMOOTH = 1.006  # a scale may move by this much to a size that is transformed fast
 LEAST_OVERLAP = 0.4  # of tile and frame, along each axis
 SMALLEST_SCALE = 0.45  # there the mark's finest waves are as fine as pixels
