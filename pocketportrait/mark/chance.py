@@ -32,7 +32,7 @@ def _volume() -> float:
     return float(np.trapezoid(starts**2, np.log(spans))) * 2 * MOST_STRETCH
 
 
-_PEAKS = FACES * _volume() * (PER_SHIFT * PER_SCALE) ** 2 / (2 * math.pi) ** 2.5
+_PEAKS: float = FACES * _volume() * (PER_SHIFT * PER_SCALE) ** 2 / (2 * math.pi) ** 2.5
 
 
 def chance_at(places: float, deviations: float) -> float:
@@ -44,5 +44,5 @@ def chance_anywhere(deviations: float) -> float:
     """Return the chance of such a fit at any place, scale and stretch, 0..1; an upper bound."""
     if deviations < _LOWEST_LEVEL:
         return 1.0
-    rarity = math.exp(-(deviations**2) / 2)
+    rarity: float = math.exp(-(deviations**2) / 2)
     return min(1.0, _PEAKS * (deviations**3 - 3 * deviations) * rarity)
