@@ -67,10 +67,10 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 test: $(STAMP)
-	$(BIN)/pytest -n $(WORKERS) -m "not slow and not apple and not device"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow and not apple and not device"
 
 test-slow: $(STAMP)
-	$(BIN)/pytest -n $(WORKERS) -m "slow and not apple and not device"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "slow and not apple and not device"
 
 # compiles the Android demo, runs its tests, and plants faults; wants a JDK, npm, adb and apt-get (fetches about 400 MB once)
 android-check: $(STAMP)

@@ -1,6 +1,7 @@
 """What several rooms' tests share: a tiny student with weights that mean something, and its bundle."""
 
 import fcntl
+import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -29,6 +30,16 @@ def refuse_skip(report: Any, config: pytest.Config) -> Any:
     return report
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of `tiny_bundle` last, but for one, which has it made meanwhile.
+
+    Its export takes most of a minute, and a worker that waits for another's export is idle.
+    """
+    users = [item for item in items if "tiny_bundle" in getattr(item, "fixturenames", ())]
+    mine = set(users)
+    items[:] = [*users[:1], *(item for item in items if item not in mine), *users[1:]]
+
+
 @pytest.fixture(autouse=True)
 def _own_precision() -> Iterator[None]:
     """Accelerate keeps the precision of a process's first run; tests train in two of them."""
@@ -53,6 +64,30 @@ def _one_thread() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_decoders() -> Iterator[None]:
+    """Files are decoded in processes that are forked, not started: most tests open some."""
+    if sys.platform != "linux":  # its sockets keep the borders of messages
+        yield
+        return
+    from pocketportrait.media import decoder
+    from tests.decoder_nursery import Nursery
+
+    nursery = Nursery()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoder, "subprocess", nursery)
+        yield
+    nursery.close()
+
+
+@pytest.fixture
+def fresh_decoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoders start as a user's do, interpreter and all."""
+    from pocketportrait.media import decoder
+
+    monkeypatch.setattr(decoder, "subprocess", subprocess)
 
 
 def random_student(dims: Any, seed: int = 0) -> "Student":

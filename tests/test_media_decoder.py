@@ -15,6 +15,8 @@ from pocketportrait.media.decoder import Decoder
 from pocketportrait.media.photo import read_photo, write_picture
 from pocketportrait.media.video import VideoReader, VideoWriter, plain_frames
 
+pytestmark = pytest.mark.usefixtures("fresh_decoders")
+
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -84,10 +86,11 @@ def test_a_decoder_that_hangs_is_ended(clip: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the process in /proc")
 def test_a_decoder_that_crashes_is_told_with_its_signal(clip: Path) -> None:
+    others = children()
     reader = VideoReader(clip)
     frames = reader.frames()
     next(frames)
-    for child in children():
+    for child in children() - others:
         os.kill(int(child), signal.SIGSEGV)
     with pytest.raises(InputError, match="its decoder died \\(SIGSEGV\\)"):
         list(frames)
