@@ -2,7 +2,8 @@
 
     python acceptance/mark_sheet.py [--out FILE.png]
 
-Rows: the sample photos, a plain sky, plain skin, and a face that the shipped student drew. To be looked at.
+Rows: the sample photos, a plain sky, plain skin, and faces that the shipped weights draw without a mark
+(the shipped bundle would mark them twice). To be looked at.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from pathlib import Path
 import numpy as np
 from score_environment import ROOT
 
-from pocketportrait.bundle import Bundle
 from pocketportrait.contract import Array
+from pocketportrait.export.golden import golden_vectors
 from pocketportrait.export.sample_pairs import sample_pairs
 from pocketportrait.mark import field_of_side, mark_picture
 from pocketportrait.media.photo import write_picture
-from pocketportrait.runtime.animation import default_bundle
-from pocketportrait.runtime.session import Session
+from pocketportrait.models.weights import load_student, shipped_weights
 
 SIDE = 256
 GAIN = 20
@@ -37,14 +37,15 @@ def flat(top: tuple[int, int, int], bottom: tuple[int, int, int]) -> Array:
 
 def pictures() -> list[Array]:
     """Return the sample photos, two plain ones, and what the student draws, uint8 [256, 256, 3]."""
-    pairs = [[levels(picture) for picture in pair] for pair in sample_pairs(2, SIDE)]
+    pairs = sample_pairs(2, SIDE)
     plain = [flat((90, 150, 225), (160, 210, 240)), flat((225, 180, 158), (202, 163, 140))]
-    drawn = []
-    with Bundle.open(default_bundle()) as bundle, Session.open(bundle, precision="fp16") as session:
-        for photo, frame in pairs:
-            session.set_photo(photo)
-            drawn.append(session.step(frame))
-    return [*(photo for photo, _ in pairs), *map(levels, plain), *drawn]
+    student = load_student(shipped_weights())
+    drawn = [golden_vectors(student, pair, exact=False)["render"]["image"] for pair in pairs]
+    return [
+        *(levels(photo) for photo, _ in pairs),
+        *map(levels, plain),
+        *(levels(image[0].transpose(1, 2, 0)) for image in drawn),
+    ]
 
 
 def levels(picture: Array) -> Array:
