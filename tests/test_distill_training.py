@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
 from pocketportrait.contract import POSE, Array
+from pocketportrait.distill import trainer
 from pocketportrait.distill.clips import Clips
 from pocketportrait.distill.objective import Objective, judged, to_batch
 from pocketportrait.distill.plan import Phase, TrainOptions, learning_rate, read_plan
@@ -73,6 +74,27 @@ def options(data: Path, tmp_path: Path) -> TrainOptions:
     return TrainOptions(
         data=data, out=tmp_path, cache=data / "cache", preset="tiny", plan=PLAN, threads=1
     )
+
+
+@pytest.fixture(autouse=True)
+def _few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two clips of twelve frames hold no thousand to turn a renderer by."""
+    monkeypatch.setattr(trainer, "FRAMES", 64)
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """The weights that a run makes which nobody stops."""
+    out = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "FRAMES", 64)
+        return load_file(
+            train(
+                TrainOptions(
+                    data=data, out=out, cache=data / "cache", preset="tiny", plan=PLAN, threads=1
+                )
+            )
+        )
 
 
 @pytest.fixture
@@ -214,8 +236,9 @@ def test_motion_phase_teaches_the_motion_encoder_only(clips: Clips) -> None:
     assert taught == {"motion", "head"}
 
 
-def test_loss_falls_on_what_is_seen(options: TrainOptions) -> None:
-    plan = (Phase("joint", SIDE, 8, 150, 3e-3),)
+def test_loss_falls_on_what_is_seen(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "LOG_EVERY", 10)
+    plan = (Phase("joint", SIDE, 4, 80, 3e-3),)
     lines: list[dict[str, float]] = []
     train(dataclasses.replace(options, plan=plan), lines.append)
     first, last = lines[0], lines[-1]
@@ -236,16 +259,17 @@ def test_a_face_performs_in_brightness_not_in_colours(clips: Clips) -> None:
 
 @pytest.mark.parametrize("stop", [2, 3, 5])  # in the first phase, between the phases, in the second
 def test_killed_run_goes_on_as_if_nothing_had_happened(
-    options: TrainOptions, stop_training: Callable[[int], None], stop: int
+    options: TrainOptions,
+    whole: dict[str, torch.Tensor],
+    stop_training: Callable[[int], None],
+    stop: int,
 ) -> None:
-    options = dataclasses.replace(options, save_every=1)
-    whole = train(dataclasses.replace(options, out=options.out / "whole"))
-    parts = dataclasses.replace(options, out=options.out / "parts")
+    parts = dataclasses.replace(options, save_every=1)
     stop_training(stop)
     with pytest.raises(KeyboardInterrupt):
         train(parts)
-    one, two = load_file(whole), load_file(train(parts))
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    resumed = load_file(train(parts))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_a_renderer_is_turned_to_an_encoder_that_learnt_on_without_it(
