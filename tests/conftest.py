@@ -113,7 +113,11 @@ def random_student(dims: Any, seed: int = 0) -> "Student":
             student.train()
             for network in (student.appearance, student.motion):
                 network(torch.from_numpy(np.ascontiguousarray(pictures)))
-            student.motion.head.weight.mul_(4)
+            # faces differ more than eight pictures of one kind do, and no unit of a trained encoder
+            # is nearly still: small variances would make noise of a level's rounding
+            seen = student.motion.gather[1].running_var
+            seen.copy_(4 * seen.clamp_min(float(seen.mean())))
+            student.motion.head.weight.mul_(8)
             # poses move by tenths; the renderer counts on it
             spread = torch.tensor(POSE_SPREAD)[:, None]
             student.motion.head.weight[: len(POSE_SPREAD)] *= spread
