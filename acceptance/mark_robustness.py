@@ -6,7 +6,7 @@ Clips are marked as the render graph marks them (`mark_picture`; tests hold the 
 and looked at as `inspect` does. Trials of the false-positive rate pair unmarked windows of two seconds
 with random keys, a hundred in all; a clip is decoded and a window reduced to its residual once. Each
 result is a line of OUT/trials.jsonl, so that a run which was stopped goes on where it was. The tables are
-OUT/robustness.md. On one core, 200 and 30,000 take about 45 minutes: set OPENBLAS_NUM_THREADS=1 where
+OUT/robustness.md. On one core, 200 and 30,000 take about an hour: set OPENBLAS_NUM_THREADS=1 where
 others work too.
 """
 
@@ -57,7 +57,7 @@ def main() -> int:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     paths = sorted(p for folder in arguments.clips for p in folder.rglob("*.mp4"))
-    windows = list(_windows(paths))
+    windows = list(windows_of(paths))
     if not windows:
         print(f"{arguments.clips}: no clips of {SECONDS:.0f} s", file=sys.stderr)
         return 2
@@ -109,7 +109,8 @@ def _clip(path: Path) -> list[Array]:
     return [frame.rgb for frame in VideoDecoding(path).frames()]
 
 
-def _windows(paths: list[Path]) -> Iterator[Window]:
+def windows_of(paths: list[Path]) -> Iterator[Window]:
+    """Yield the windows of clips, each as it is and mirrored."""
     for path in paths:
         facts = VideoDecoding(path).facts
         count = round(SECONDS * facts.rate)
@@ -137,7 +138,7 @@ def _attacked(window: Window, known: set[str]) -> Iterator[Row]:
             continue
         seen = apply(marked)
         if attack in missing:
-            yield _marked_row(names[attack], attack, _spread(seen), psnr_db)
+            yield _marked_row(names[attack], attack, spread(seen), psnr_db)
         if still in missing:
             yield _marked_row(names[STILL], STILL, seen[len(seen) // 2 :][:1], psnr_db)
 
@@ -167,12 +168,13 @@ def _unmarked(window: Window, known: set[str], chosen: Array) -> Iterator[Row]:
     missing = {name: key for name, key in keys.items() if name not in known}
     if not missing:
         return
-    detector = Detector(*residual_of(_spread(window.frames())))
+    detector = Detector(*residual_of(spread(window.frames())))
     for name, key in missing.items():
         yield _row(name, None, detector.detect(key))
 
 
-def _spread(frames: list[Array]) -> list[Array]:
+def spread(frames: list[Array]) -> list[Array]:
+    """Return the frames of a window that are looked at."""
     return frames[:: max(1, len(frames) // LOOKED_AT)][:LOOKED_AT]
 
 
