@@ -114,9 +114,10 @@ def random_student(dims: Any, seed: int = 0) -> "Student":
             for network in (student.appearance, student.motion):
                 network(torch.from_numpy(np.ascontiguousarray(pictures)))
             # faces differ more than eight pictures of one kind do, and no unit of a trained encoder
-            # is nearly still: small variances would make noise of a level's rounding
+            # is nearly still: small variances would make noise of a level's rounding, and of half
+            # precision (onnx/fp16 on a Cortex-A76: 52.6 dB so, 46.8 at four times, a trained one 61.9)
             seen = student.motion.gather[1].running_var
-            seen.copy_(4 * seen.clamp_min(float(seen.mean())))
+            seen.copy_(16 * seen.clamp_min(float(seen.mean())))
             student.motion.head.weight.mul_(8)
             # poses move by tenths; the renderer counts on it
             spread = torch.tensor(POSE_SPREAD)[:, None]
