@@ -211,7 +211,12 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     environment = os.environ | {"POCKETPORTRAIT_TARGETS": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     code = "import sys; from pocketportrait.cli import main; sys.exit(main(['web', '--no-open']))"
     with subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        # a shell's background job, which a CI may be, has Ctrl-C switched off and hands that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             assert process.stdout is not None
