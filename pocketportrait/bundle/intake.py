@@ -57,42 +57,45 @@ def check_model(path: Path) -> Path:
 def _check_file(path: Path, changed_ns: int, size: int, most: limits.Limits) -> None:
     """Look at one file; the same one, unchanged, is not looked at twice."""
     most.check("model_bytes", size, path, "bytes")
-    if path.suffix == ".onnx":
-        _check_onnx(path, size, most)
-    elif path.suffix == ".tflite":
-        check_tflite(path, size, most)
-
-
-def _check_onnx(path: Path, size: int, most: limits.Limits) -> None:
+    if path.suffix not in CHECKS:
+        return
+    kind, check = CHECKS[path.suffix]
     if size == 0:
-        raise InputError(f"{path}: want an ONNX model, got an empty file; copy it again")
+        raise InputError(f"{path}: want {kind} model, got an empty file; copy it again")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        count = 0
-        waiting = [(MODEL, 0, size, 0)]
         try:
-            while waiting:
-                kind, start, end, depth = waiting.pop()
-                if depth > MOST_DEPTH:
-                    raise InputError(f"{path}: want graphs at most {MOST_DEPTH} deep, got more")
-                if kind in COUNTED:
-                    count += 1
-                    most.check("model_tensors", count, path, "nodes and tensors")
-                for field, wire, value, stop in _fields(data, start, end):
-                    if wire == LENGTH and field in CHILDREN[kind]:
-                        waiting.append((CHILDREN[kind][field], value, stop, depth + 1))
-                    elif kind == TENSOR and (
-                        field == EXTERNAL_DATA or (field == DATA_LOCATION and value != 0)
-                    ):
-                        raise InputError(
-                            f"{path}: want a file that holds its own numbers, got one whose"
-                            " tensors name other files (external data); save it as one file"
-                        )
+            check(path, data, most)
         except InputError:  # is a ValueError, too, and says what is wrong
             raise
         except (ValueError, struct.error, IndexError) as error:
             raise InputError(
-                f"{path}: want an ONNX model, got another or a damaged file ({error})"
+                f"{path}: want {kind} model, got another or a damaged file ({error})"
             ) from error
+
+
+def _check_onnx(path: Path, data: mmap.mmap, most: limits.Limits) -> None:
+    count = 0
+    waiting = [(MODEL, 0, len(data), 0)]
+    while waiting:
+        kind, start, end, depth = waiting.pop()
+        if depth > MOST_DEPTH:
+            raise InputError(f"{path}: want graphs at most {MOST_DEPTH} deep, got more")
+        if kind in COUNTED:
+            count += 1
+            most.check("model_tensors", count, path, "nodes and tensors")
+        for field, wire, value, stop in _fields(data, start, end):
+            if wire == LENGTH and field in CHILDREN[kind]:
+                waiting.append((CHILDREN[kind][field], value, stop, depth + 1))
+            elif kind == TENSOR and (
+                field == EXTERNAL_DATA or (field == DATA_LOCATION and value != 0)
+            ):
+                raise InputError(
+                    f"{path}: want a file that holds its own numbers, got one whose"
+                    " tensors name other files (external data); save it as one file"
+                )
+
+
+CHECKS = {".onnx": ("an ONNX", _check_onnx), ".tflite": ("a TFLite", check_tflite)}
 
 
 def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:

@@ -82,39 +82,30 @@ class _Table:
         return self._place + offset if offset else 0
 
 
-def check_tflite(path: Path, size: int, most: limits.Limits) -> None:
+def check_tflite(path: Path, data: mmap.mmap, most: limits.Limits) -> None:
     """Look at the graphs of a file.
 
     Args:
-        path: of the file.
-        size: its bytes.
+        path: named in errors.
+        data: the whole file, not empty.
         most: operators and tensors that it may have.
 
     Raises:
-        InputError: no TFLite file, too many tensors, or an operator without an input that it needs.
+        InputError: no TFLite file, too many tensors, or a tensor that is needed and left out.
+        ValueError, struct.error, IndexError: damaged.
 
     """
-    if size == 0:
-        raise InputError(f"{path}: want a TFLite model, got an empty file; copy it again")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if data[4:8] != b"TFL3":
-            raise InputError(f"{path}: want a TFLite model, got a file without its mark TFL3")
-        try:
-            model = _Table(data, _number(data, "I", 0))
-            codes = [
-                max(code.number(CODE, "i"), code.number(CODE_BYTE, "b"))
-                for code in model.tables(OPERATOR_CODES)
-            ]
-            for graph in model.tables(SUBGRAPHS):
-                count = graph.count(TENSORS) + graph.count(OPERATORS)
-                most.check("model_tensors", count, path, "nodes and tensors")
-                _check_graph(path, graph, codes)
-        except InputError:  # is a ValueError, too, and says what is wrong
-            raise
-        except (ValueError, struct.error, IndexError) as error:
-            raise InputError(
-                f"{path}: want a TFLite model, got another or a damaged file ({error})"
-            ) from error
+    if data[4:8] != b"TFL3":
+        raise InputError(f"{path}: want a TFLite model, got a file without its mark TFL3")
+    model = _Table(data, _number(data, "I", 0))
+    codes = [
+        max(code.number(CODE, "i"), code.number(CODE_BYTE, "b"))
+        for code in model.tables(OPERATOR_CODES)
+    ]
+    for graph in model.tables(SUBGRAPHS):
+        count = graph.count(TENSORS) + graph.count(OPERATORS)
+        most.check("model_tensors", count, path, "nodes and tensors")
+        _check_graph(path, graph, codes)
 
 
 def _check_graph(path: Path, graph: _Table, codes: list[int]) -> None:

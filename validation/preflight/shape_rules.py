@@ -39,12 +39,12 @@ def _dynamic(subject: Subject) -> Iterator[Hit]:
             f"[{', '.join(sizes)}]" if value.shape is not None else "of an unknown number of axes"
         )
         why = f"input {shape}: the target prepares its kernels for fixed sizes"
+        severity = None  # the rule's own
         free = [axis for axis, size in enumerate(value.shape or (None,)) if size is None]
         if graph.format == "tflite" and free == [0]:
             why += "; it is given the batch that the file was saved with, unless a program asks for another"
-            yield Hit(value.name, "input", why, Severity.WARNING)
-        else:
-            yield Hit(value.name, "input", why)
+            severity = Severity.WARNING
+        yield Hit(value.name, "input", why, severity)
     if given:
         return  # what follows from inputs is no news
     for node in graph.nodes:
