@@ -43,9 +43,12 @@ def stop_in_the_middle(out: Path, how: signal.Signals) -> tuple[int, str]:
     return process.returncode, words
 
 
-def test_ctrl_c_leaves_the_old_file_and_nothing_beside_it(out: Path) -> None:
-    code, words = stop_in_the_middle(out, signal.SIGINT)
-    assert code == 130
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_leave_the_old_file_and_nothing_beside_it(
+    out: Path, how: signal.Signals, status: int
+) -> None:
+    code, words = stop_in_the_middle(out, how)
+    assert code == status
     assert "Traceback" not in words
     assert out.read_bytes() == OLD
     assert list(out.parent.iterdir()) == [out]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 
 import pytest
 
 from pocketportrait.bundle import Bundle
+from pocketportrait.runtime.targets.command import run_command
 from pocketportrait.runtime.targets.folder_target import FolderTarget, Pushed
 from pocketportrait.runtime.targets.local import LocalTarget, local_target
 from pocketportrait.runtime.targets.protocol import Job, Probe, TargetError, Traits
@@ -65,6 +68,31 @@ def test_an_interruption_starts_no_further_job(
     with pytest.raises(KeyboardInterrupt):
         verify(tiny_bundle, formats=["onnx"], precisions=["fp16", "fp32"], targets=[target])
     assert target.jobs == 1
+
+
+def test_an_interruption_ends_the_commands_of_other_jobs(tiny_bundle: Bundle) -> None:
+    barrier = threading.Barrier(2)
+    ended: list[str] = []
+
+    class Interrupted(Meeting):
+        def _execute(self, pushed: Pushed, timeout_s: float) -> None:
+            barrier.wait(LONG_S)
+            raise KeyboardInterrupt
+
+    class Sleeping(Meeting):
+        def _execute(self, pushed: Pushed, timeout_s: float) -> None:
+            self.jobs += 1
+            barrier.wait(LONG_S)
+            sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+            ended.append(run_command(sleep, timeout_s=10 * LONG_S).died_of)
+
+    targets = [Interrupted("test:a", barrier), Sleeping("test:b", barrier)]
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        verify(tiny_bundle, formats=["onnx"], precisions=["fp32"], targets=targets)
+    assert ended == ["SIGKILL"]  # and the next graph's was not begun
+    assert targets[1].jobs == 1
+    assert time.monotonic() - start < LONG_S
 
 
 def test_an_engine_of_this_process_is_alone(tiny_bundle: Bundle) -> None:

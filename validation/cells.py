@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
+from pocketportrait.runtime.targets.command import end_commands
 from pocketportrait.runtime.targets.folder_target import FolderTarget
 from pocketportrait.validation.checks import Check
 from pocketportrait.validation.replay import Cell, Devices, Home, replay
@@ -41,7 +42,11 @@ def replay_all(
                 return
             with one_speaks:
                 tell(cells[number])
-            found[number] = list(replay(cells[number], fresh, devices, home))
+            found[number] = []
+            for check in replay(cells[number], fresh, devices, home):
+                if broken_off.is_set():
+                    return
+                found[number].append(check)
 
     elsewhere: dict[str, list[int]] = {}  # a target takes one job at a time
     here: list[int] = []
@@ -50,11 +55,14 @@ def replay_all(
         (elsewhere.setdefault(cell.target.name, []) if outside else here).append(number)
     run(here)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as workers:
+        jobs = [workers.submit(run, numbers) for numbers in elsewhere.values()]
         try:
-            for done in [workers.submit(run, numbers) for numbers in elsewhere.values()]:
+            for done in jobs:
                 done.result()
-        except BaseException:  # Ctrl-C: leaving waits for the jobs that run, and for no more
+        except BaseException:  # Ctrl-C, or a fault of ours: nothing goes on behind our back
             broken_off.set()
+            while wait(jobs, timeout=0.1).not_done:  # one may be about to begin its command
+                end_commands()
             raise
     for number in range(len(cells)):
         yield from found[number]

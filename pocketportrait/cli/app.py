@@ -6,7 +6,10 @@ for torch (tests/test_layout.py looks).
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -15,7 +18,9 @@ from pocketportrait import __version__, limits
 from pocketportrait.errors import PortraitError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+TERMINATED = 143  # 128 + SIGTERM
 TOOLS = ("numpy", "onnxruntime", "ai-edge-litert", "torch", "onnx", "litert-torch", "coremltools")
+
 
 app = typer.Typer(
     name="pocketportrait",
@@ -61,6 +66,8 @@ def _installed(name: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; our own errors become one line on stderr."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         app(arguments)
     except PortraitError as error:
@@ -71,3 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     return 0
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    """Leave as little behind as Ctrl-C does: what `kill` and service managers send is no accident."""
+    raise SystemExit(TERMINATED)

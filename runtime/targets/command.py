@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pocketportrait.errors import MissingToolError
 
 KEPT_CHARACTERS = 4000
+_running: set[subprocess.Popen[bytes]] = set()
+_one_changes = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +55,43 @@ def run_command(
 
     """
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [str(a) for a in arguments],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=None if environment is None else dict(environment),
             cwd=folder,
-            check=False,
         )
     except FileNotFoundError as error:
         raise MissingToolError(
             f"{arguments[0]}: want this program, got none of the name"
         ) from error
-    out, err = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
-    return Ran(done.returncode, out, (out + "\n" + err)[-KEPT_CHARACTERS:])
+    with _ended_with_us(process):
+        output = process.communicate(timeout=timeout_s)
+    out, err = (text.decode(errors="replace") for text in output)
+    return Ran(process.returncode, out, (out + "\n" + err)[-KEPT_CHARACTERS:])
+
+
+def end_commands() -> None:
+    """Kill every command that still runs, whoever waits for it: nothing may outlive what asked for it."""
+    with _one_changes:
+        for process in _running:
+            process.kill()
+
+
+@contextlib.contextmanager
+def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Let `end_commands` reach a process, and leave none behind."""
+    with _one_changes:
+        _running.add(process)
+    try:
+        with process:
+            try:
+                yield
+            except BaseException:
+                process.kill()
+                raise
+    finally:
+        with _one_changes:
+            _running.discard(process)
