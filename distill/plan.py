@@ -89,7 +89,6 @@ class TrainOptions:
     save_every: int = 250  # steps
     average: float = 0.995  # decay of the moving average that is shipped
     threads: int | None = None
-    compiled: bool = False  # networks compiled first: phases that render step faster
     licence: str = ""  # of the weights, kept in their metadata; the data decide it
 
 

@@ -71,13 +71,6 @@ class Stage:
                 self.critic, critic_optimiser
             )
 
-    def compile(self) -> None:
-        """Compile the three networks; their first step takes a minute, or some, longer."""
-        student = self.objective.student
-        student.appearance.compile()
-        student.motion.compile()
-        student.render.draw = torch.compile(student.render.draw)  # type: ignore[method-assign]
-
     def _fill(self, state: Checkpoint) -> None:
         own = {n: v for n, v in state.model.items() if not n.startswith(CRITIC)}
         if own:

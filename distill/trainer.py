@@ -129,8 +129,6 @@ class Run:
         if state.phase_step == 0 and state.average:
             self._hand_over(phase)
         stage = self._stage(phase)
-        if self.options.compiled and phase.kind != "motion":  # its steps are augmentation, mostly
-            stage.compile()
         window: list[dict[str, Tensor]] = []
         mark = time.monotonic()
         while state.phase_step < phase.steps:

@@ -169,7 +169,7 @@ def test_loss_falls_on_what_is_seen(
     lines: list[dict[str, Any]] = []
     plan = (Phase("joint", SIDE, 4, 40, 3e-3),)
     distill(dataclasses.replace(options, plan=plan), lines.append)
-    assert lines[-1]["loss"] < 0.85 * lines[1]["loss"]
+    assert lines[-1]["loss"] < 0.9 * lines[1]["loss"]  # 0.84; 0.99 at a rate of 1e-12
     assert lines[-1]["mesh"] < lines[1]["mesh"]
 
 

@@ -242,7 +242,7 @@ def test_loss_falls_on_what_is_seen(options: TrainOptions, monkeypatch: pytest.M
     lines: list[dict[str, float]] = []
     train(dataclasses.replace(options, plan=plan), lines.append)
     first, last = lines[0], lines[-1]
-    assert last["loss"] < 0.8 * first["loss"]
+    assert last["loss"] < 0.8 * first["loss"]  # 0.49; 1.04 at a rate of 1e-12
     assert last["mesh"] < first["mesh"]
 
 
@@ -358,16 +358,3 @@ def test_phase_without_steps_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps([dataclasses.asdict(dataclasses.replace(PLAN[0], steps=0))]))
     with pytest.raises(InputError, match="phase 0: want kind motion or joint or render"):
         read_plan(path)
-
-
-@pytest.mark.slow
-def test_compiled_networks_learn_the_same(options: TrainOptions, tmp_path: Path) -> None:
-    plan = (Phase("tune", SIDE, 4, 6, 1e-3),)
-    losses = []
-    for compiled in (False, True):
-        torch._dynamo.reset()
-        out = tmp_path / str(compiled)
-        train(dataclasses.replace(options, plan=plan, out=out, compiled=compiled))
-        *_, last = (out / LOG).read_text().splitlines()
-        losses.append(json.loads(last)["loss"])
-    assert losses[1] == pytest.approx(losses[0], rel=0.01)

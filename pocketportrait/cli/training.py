@@ -33,10 +33,6 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
 Average = Annotated[
     float, typer.Option(min=0, max=1, help="Decay a step of the moving average that is written.")
 ]
-Compiled = Annotated[
-    bool,
-    typer.Option("--compile", help="Compile the networks first; steps are shorter. Wants g++."),
-]
 Licence = Annotated[str, typer.Option(help="Licence of the weights, kept in their metadata.")]
 
 
@@ -85,7 +81,6 @@ def train(
     monitor_labels: MonitorLabels = None,
     threads: Threads = None,
     average: Average = 0.995,
-    compiled: Compiled = False,
     licence: Licence = "",
 ) -> None:
     """Train a student from labelled clips; a run that was stopped goes on where it stood."""
@@ -107,7 +102,6 @@ def train(
         monitor_labels=monitor_labels,
         threads=threads,
         average=average,
-        compiled=compiled,
         licence=licence,
     )
 
