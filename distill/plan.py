@@ -79,7 +79,7 @@ class TrainOptions:
     out: Path  # where checkpoint, weights, log and sheets go
     labels: Path | None = None  # data/labels when not given
     cache: Path | None = None  # out/cache when not given
-    preset: str = "phone"
+    preset: str = "phone"  # or a .json file of the sizes that are unlike its
     plan: tuple[Phase, ...] = ()  # phone_plan() when empty
     seed: int = 0
     minutes: float = math.inf  # stop (resumable) after this long

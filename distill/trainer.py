@@ -22,7 +22,7 @@ from pocketportrait.distill.objective import Kind, to_batch
 from pocketportrait.distill.plan import Phase, TrainOptions, phone_plan
 from pocketportrait.distill.stage import STUDENT, Stage, build
 from pocketportrait.errors import InputError
-from pocketportrait.models.dims import PRESETS
+from pocketportrait.models.dims import dims_of
 from pocketportrait.models.student import Motion
 from pocketportrait.models.weights import load_student, save_student
 
@@ -62,12 +62,10 @@ class Run:
 
     def __init__(self, options: TrainOptions, accelerator: Accelerator, on_line: Report) -> None:
         """Read the checkpoint, if there is one, and the data."""
-        if options.preset not in PRESETS:
-            raise InputError(f"preset: want one of {sorted(PRESETS)}, got {options.preset!r}")
         self.options, self.accelerator, self.on_line = options, accelerator, on_line
         self.plan = options.plan or phone_plan()
         self.began = time.monotonic()
-        self.dims = PRESETS[options.preset]()
+        self.dims = dims_of(options.preset)
         self.state = self._first_state()
         self.monitor: Monitor | None = None
         self._gatherer = ThreadPoolExecutor(1, "pairs")

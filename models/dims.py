@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from pocketportrait.contract import POSE, GraphSpec, TensorSpec, image_spec
 from pocketportrait.errors import InputError
@@ -35,6 +36,10 @@ class StudentDims:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be built."""
+        for name, value in dataclasses.asdict(self).items():
+            sizes = value if isinstance(value, tuple) else (value,)
+            if not all(isinstance(size, int) and size > 0 for size in sizes):
+                raise InputError(f"{name}: want whole numbers above 0, got {value!r}")
         if self.side < 64 or self.side % 64:
             raise InputError(f"side: want a multiple of 64, got {self.side}")
         if not len(POSE) < self.code <= 128:
@@ -115,6 +120,34 @@ def tiny() -> StudentDims:
 
 
 PRESETS = {"phone": phone, "native": native, "tiny": tiny}
+
+
+def dims_of(preset: str) -> StudentDims:
+    """Return the sizes of a preset, or of a file that says what is unlike `phone`.
+
+    Args:
+        preset: a name, or a path that ends in .json: an object with some of the sizes.
+
+    Raises:
+        InputError: no such name or file, a size that there is not, or one that cannot be built.
+
+    """
+    if not preset.endswith(".json"):
+        if preset not in PRESETS:
+            raise InputError(
+                f"preset: want one of {sorted(PRESETS)} or a .json file of sizes, got {preset!r}"
+            )
+        return PRESETS[preset]()
+    try:
+        changed = json.loads(Path(preset).read_text())
+        sizes = dataclasses.asdict(phone())
+        if not isinstance(changed, dict):
+            raise TypeError(f"{type(changed).__name__}")
+        if strange := sorted(changed.keys() - sizes):
+            raise InputError(f"{preset}: want sizes of {sorted(sizes)}, got {', '.join(strange)}")
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{preset}: want a JSON object of sizes, got: {error}") from error
+    return StudentDims.from_json(json.dumps(sizes | changed))
 
 
 def graph_specs(dims: StudentDims) -> dict[str, GraphSpec]:

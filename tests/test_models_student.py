@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from pocketportrait.contract import GRAPHS
 from pocketportrait.errors import InputError
-from pocketportrait.models.dims import PRESETS, StudentDims, graph_specs, phone, tiny
+from pocketportrait.models.dims import PRESETS, StudentDims, dims_of, graph_specs, phone, tiny
 from pocketportrait.models.layers import pixel_shuffle, spline_matrix
 from pocketportrait.models.student import Student
 from pocketportrait.models.weights import (
@@ -179,6 +180,39 @@ def test_a_pickle_is_refused(student: Student, tmp_path: Path) -> None:
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.safetensors: want a weights file"):
         load_student(tmp_path / "gone.safetensors")
+
+
+def test_sizes_that_are_unlike_the_phones_come_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "narrow.json"
+    path.write_text(json.dumps({"features": 48, "motion": [8, 16, 24, 48, 64]}))
+    narrow = dims_of(str(path))
+    assert narrow == dataclasses.replace(phone(), features=48, motion=(8, 16, 24, 48, 64))
+    assert dims_of("phone") == phone()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "want a JSON object of sizes"),
+        ("{", "want a JSON object of sizes"),
+        ('{"featurs": 48}', "got featurs"),
+        ('{"side": 100}', "want a multiple of 64"),
+        ('{"features": "many"}', "features: want whole numbers"),
+        ('{"features": -3}', "features: want whole numbers"),
+    ],
+)
+def test_a_file_of_sizes_that_are_none_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "sizes.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        dims_of(str(path))
+
+
+def test_a_preset_that_there_is_not_is_refused() -> None:
+    with pytest.raises(InputError, match="'phnoe'"):
+        dims_of("phnoe")
+    with pytest.raises(InputError, match=r"none\.json"):
+        dims_of("none.json")
 
 
 def test_dims_travel_as_json() -> None:

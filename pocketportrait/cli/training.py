@@ -18,7 +18,9 @@ Data = Annotated[Path, typer.Option(help="A folder with clips/, labelled.")]
 Out = Annotated[Path, typer.Option(help="Where checkpoint, weights, log and sheets go.")]
 Labels = Annotated[Path | None, typer.Option(help="DATA/labels by default.")]
 Cache = Annotated[Path | None, typer.Option(help="Decoded frames; out/cache by default.")]
-Preset = Annotated[str, typer.Option(help="Sizes: phone, tiny, or native (a teacher).")]
+Preset = Annotated[
+    str, typer.Option(help="Sizes: phone, tiny, native (a teacher), or a .json file.")
+]
 Plan = Annotated[
     Path | None, typer.Option(help="Phases as JSON; those of a full training by default.")
 ]
