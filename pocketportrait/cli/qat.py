@@ -41,7 +41,7 @@ OwnPicture = Annotated[
     float, typer.Option(min=0, help="How much the float student's pictures count.")
 ]
 OwnCode = Annotated[float, typer.Option(min=0, help="How much the float student's codes count.")]
-ClipsCount = Annotated[float, typer.Option(min=0, help="How much the clips count; 0 is faster.")]
+ClipsCount = Annotated[float, typer.Option(min=0, help="How much the clips count; at 0 their loss is not even computed.")]
 
 
 @app.command()
@@ -53,7 +53,7 @@ def qat(
     out: Out = Path("out/qat"),
     own_picture: OwnPicture = 10.0,
     own_code: OwnCode = 1.0,
-    clips: ClipsCount = 1.0,
+    clips: ClipsCount = 0.0,
     labels: Labels = None,
     cache: Cache = None,
     preset: Preset = "phone",
@@ -63,7 +63,7 @@ def qat(
     monitor: Monitor = None,
     monitor_labels: MonitorLabels = None,
     threads: Threads = None,
-    average: Average = 0.995,
+    average: Average = 0.99,
     licence: Licence = "",
 ) -> None:
     """Fine-tune a student with rounded numbers; weights and learnt ranges come out."""
