@@ -6,9 +6,11 @@ for torch (tests/test_layout.py looks).
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Annotated
 
@@ -66,10 +68,9 @@ def _installed(name: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; our own errors become one line on stderr."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
     try:
-        app(arguments)
+        with _sigterm_stops():
+            app(arguments)
     except PortraitError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return int(error.exit_code)
@@ -80,6 +81,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def _sigterm_stops() -> Iterator[None]:
+    """Let SIGTERM leave as little behind as Ctrl-C does: `kill` and service managers send it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what a signal does
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    """Leave as little behind as Ctrl-C does: what `kill` and service managers send is no accident."""
     raise SystemExit(TERMINATED)

@@ -41,7 +41,10 @@ OwnPicture = Annotated[
     float, typer.Option(min=0, help="How much the float student's pictures count.")
 ]
 OwnCode = Annotated[float, typer.Option(min=0, help="How much the float student's codes count.")]
-ClipsCount = Annotated[float, typer.Option(min=0, help="How much the clips count; at 0 their loss is not even computed.")]
+ClipsCount = Annotated[
+    float,
+    typer.Option(min=0, help="How much the clips count; at 0 their loss is not even computed."),
+]
 
 
 @app.command()
