@@ -253,3 +253,9 @@ def test_a_variant_can_be_timed(tiny_bundle: Bundle) -> None:
     latency = measure_variant(tiny_bundle, "onnx", "fp32", "onnxruntime", warmup=1, repeats=3)
     assert latency.frame_ms == latency.motion.p50_ms + latency.render.p50_ms > 0
     assert (latency.variant, latency.render.repeats) == ("onnx/fp32", 3)
+
+
+def test_one_variant_is_held_to_fresh_pictures_too(tiny_bundle: Bundle) -> None:
+    report = verify(tiny_bundle, formats=["tflite"], precisions=["fp16"])
+    assert {c.variant for c in report.checks} == {"bundle", "tflite/fp16"}
+    assert "fresh" in {c.kind for c in report.checks}

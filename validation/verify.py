@@ -120,11 +120,14 @@ def _uncovered(chosen: Names, cells: Sequence[Cell]) -> Iterator[Check]:
 def _matrix(
     bundle: Bundle, cells: Sequence[Cell], devices: Devices, tell: Tell, *, placed: bool
 ) -> Iterator[Check]:
-    """Replay every cell; the reference's own, or one made for it, gives fresh samples first."""
+    """Replay every cell; the reference's own, or one made for it, gives fresh samples first.
+
+    A reference that was not chosen is replayed all the same, and said nothing of if it passes.
+    """
     fresh: list[Sample] = []
     own: Cell | None = None
     home = Home()
-    if cells and any((cell.format, cell.precision) == REFERENCE for cell in cells):
+    if cells and REFERENCE[1] in bundle.manifest.variants.get(REFERENCE[0], {}):
         target = local_target(REFERENCE_RUNNER)
         listed = (
             c for c in cells if c.name == "/".join(REFERENCE) and c.target.name == target.name
