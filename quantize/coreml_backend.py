@@ -7,7 +7,7 @@ measures them on any system, over all samples.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ def _quantize_activations(
             name: cto.OpLinearQuantizerConfig(mode="linear", dtype="int8") for name in chosen
         }
     )
-    ranges = measure_ranges(source, operations, feeds)
+    ranges = measure_ranges(source, operations, feeds, _results(operations, names))
     narrow_to_activations(ranges, operations)
     _take_ranges(ranges, operations, names, plan)
     with _ranges_of_the_oracle(ranges):
@@ -204,15 +204,33 @@ def _integer_operations(
     return chosen
 
 
+def _results(operations: Sequence[CoremlOperation], names: Mapping[int, str]) -> set[str]:
+    """Return the values that layers give, behind their activations, too."""
+    found: set[str] = set()
+    for number, operation in enumerate(operations):
+        follows = operation.kind in ACTIVATIONS and operation.inputs[0] in found
+        if number in names or follows:
+            found.update(operation.outputs)
+    return found
+
+
 def measure_ranges(
-    package: Path, operations: Sequence[CoremlOperation], feeds: Sequence[Feed]
+    package: Path,
+    operations: Sequence[CoremlOperation],
+    feeds: Sequence[Feed],
+    results: Collection[str] = (),
 ) -> Ranges:
-    """Return the smallest and largest number of every float value of a package over all feeds.
+    """Return the smallest and largest number of every float value of a package.
+
+    Of what layers give, those of all feeds; of what is made from it in float (sums, products, enlarged
+    and joined maps), the mean over feeds, as NNCF takes it: their extremes are rare and far out, and
+    took up to two thirds of the steps (docs/decisions/0006).
 
     Args:
         package: the fp32 package, run by the oracle.
         operations: of the package.
         feeds: contract inputs.
+        results: values that layers give.
 
     """
     import torch
@@ -223,15 +241,19 @@ def measure_ranges(
     program = MilProgram(package)
     orders = colour_orders(program.spec)
     keep = [operation.outputs[0] for operation in operations if operation.result.startswith("fp")]
-    ranges: Ranges = {}
+    seen: dict[str, list[tuple[float, float]]] = {}
     for feed in feeds:
         values = {name: torch.from_numpy(_as_fed(v, orders.get(name))) for name, v in feed.items()}
         for name, value in {**values, **program.run(values, keep)}.items():
-            old = ranges.get(name, {"rmin": np.inf, "rmax": -np.inf})
-            ranges[name] = {
-                "rmin": min(old["rmin"], float(value.min())),
-                "rmax": max(old["rmax"], float(value.max())),
-            }
+            seen.setdefault(name, []).append((float(value.min()), float(value.max())))
+    ranges: Ranges = {}
+    for name, pairs in seen.items():
+        low, high = np.array(pairs).T
+        whole = name in results
+        ranges[name] = {
+            "rmin": float(low.min() if whole else low.mean()),
+            "rmax": float(high.max() if whole else high.mean()),
+        }
     return ranges
 
 

@@ -21,8 +21,12 @@ from pocketportrait.media.video import VideoWriter
 from pocketportrait.quantize import laboratory
 from pocketportrait.quantize.calibration import CalibrationFrame, CalibrationSet
 from pocketportrait.quantize.comparison import Compared, compare
-from pocketportrait.quantize.coreml_backend import narrow_to_activations, own_palette
-from pocketportrait.quantize.coreml_graph import CoremlOperation
+from pocketportrait.quantize.coreml_backend import (
+    measure_ranges,
+    narrow_to_activations,
+    own_palette,
+)
+from pocketportrait.quantize.coreml_graph import CoremlOperation, read_coreml
 from pocketportrait.quantize.laboratory import Quantized, quantize_bundle
 from pocketportrait.quantize.layers import read_layers
 from pocketportrait.quantize.onnx_ranges import unsigned_scale
@@ -31,6 +35,7 @@ from pocketportrait.quantize.read_back import differences, read_back
 from pocketportrait.quantize.recipe import Recipe, Rule, static_w8a8, weights_w8
 from pocketportrait.quantize.weights import quantize_weight
 from pocketportrait.validation.checks import Status
+from pocketportrait.validation.samples import golden_samples
 from pocketportrait.validation.verify import verify
 
 HIDDEN = ("eighth", "deep.0", "deep.1", "eighth_again", "quarter_again")
@@ -280,3 +285,20 @@ def test_spoilt_and_scored_clips_are_refused_by_the_whole_run(
             calibration=tmp_path,
         )
     assert not (tmp_path / "out").exists()
+
+
+def test_ranges_of_layers_are_extremes_and_of_what_is_made_from_them_means(
+    tiny_bundle: Bundle,
+) -> None:
+    package = tiny_bundle.file(tiny_bundle.variant("coreml", "fp32").graphs["motion"].path)
+    operations = read_coreml(package)
+    feeds = [sample.feed for sample in golden_samples(tiny_bundle, "motion")]
+    assert len(feeds) > 1
+    layer = next(op.outputs[0] for op in operations if op.weight is not None)
+    apart = [measure_ranges(package, operations, [feed]) for feed in feeds]
+    together = measure_ranges(package, operations, feeds, {layer})
+    for name, found in together.items():
+        lows, highs = ([one[name][side] for one in apart] for side in ("rmin", "rmax"))
+        low, high = (min(lows), max(highs)) if name == layer else (np.mean(lows), np.mean(highs))
+        assert found == pytest.approx({"rmin": low, "rmax": high})
+    assert together[layer]["rmax"] > np.mean([one[layer]["rmax"] for one in apart])
