@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -73,13 +74,13 @@ class Rounded:
     def calibrate(self, feeds: dict[str, list[Feed]]) -> None:
         """See what the graphs are fed with in calibration."""
         self.look(True)
+        self.forget()
         for graph in GRAPHS:
             spec = ("photo",) if graph == "appearance" else ("frame",)
             names = spec if graph != "render" else RENDER_INPUTS
             for feed in feeds[graph]:
-                for one in self.ranges(graph):
-                    one.seen.zero_()  # every picture counts, not the first few alone
-                getattr(self.student, graph)(*(torch.from_numpy(feed[name]) for name in names))
+                with patch.object(fake, "OBSERVED", math.inf):  # every picture counts
+                    getattr(self.student, graph)(*(torch.from_numpy(feed[name]) for name in names))
         self.look(False)
 
     def take(self, learnt: LearntRanges) -> None:

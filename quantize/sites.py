@@ -24,6 +24,11 @@ class Site:
     floor: bool = False  # no number below zero passes the activation that follows
     ceiling: float = math.inf  # no number above this passes
 
+    @property
+    def is_result(self) -> bool:
+        """Say whether a layer gives the tensor, rather than something made from it in float."""
+        return self.name.endswith(":result")
+
 
 @dataclass(frozen=True, slots=True)
 class LayerSites:

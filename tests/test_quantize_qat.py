@@ -170,6 +170,15 @@ def test_a_range_is_looked_at_then_learnt() -> None:
     assert one.low.grad is None
 
 
+def test_a_range_of_what_is_made_in_float_is_the_pictures_mean() -> None:
+    one = FakeRange(Site("a:input")).train()
+    for most in (2.0, 4.0, 12.0):
+        one(torch.tensor([[-1.0, 0.5], [-3.0, most]]))
+    low, high = one.pair()
+    assert low == pytest.approx(-2)
+    assert high == pytest.approx((0.5 + (2 + 4 + 12) / 3) / 2)
+
+
 def test_what_one_layer_gives_and_the_next_takes_is_one_site(tiny_bundle: Bundle) -> None:
     sites = Rounding.of(tiny_bundle, MOTION).sites["motion"]
     assert sites["body.1.0"].input.name == "body.1.0:input"
