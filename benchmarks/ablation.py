@@ -24,13 +24,8 @@ from pocketportrait.models.dims import StudentDims, phone
 
 SHARES = {"all clips": 1.0, "half": 0.5, "quarter": 0.25}
 WIDTHS = {"0.7 x the widths": 0.7, "1.4 x the widths": 1.4}
-NO_WIDTHS = (
-    "side",
-    "code",
-    "appearance_blocks",
-    "blocks",
-    "skip",
-)  # the skip holds the photo itself
+# no widths, but for the skip, which holds the photo itself and needs all of its channels
+KEPT = ("side", "code", "appearance_blocks", "blocks", "skip")
 MULTIPLE = 4  # of channels
 
 
@@ -44,7 +39,7 @@ def scaled(times: float) -> StudentDims:
     changed = {
         name: tuple(map(width, value)) if isinstance(value, tuple) else width(value)
         for name, value in dataclasses.asdict(dims).items()
-        if name not in NO_WIDTHS
+        if name not in KEPT
     }
     return dataclasses.replace(dims, **changed)
 

@@ -54,9 +54,9 @@ class Rounded:
             fake.attach(part, rounding.plans[graph], rounding.sites[graph], self._held[graph])
         self.look(False)
 
-    def ranges(self, graph: str | None = None) -> list[fake.FakeRange]:
-        """Return all ranges, or those of one graph."""
-        held = [self._held[graph]] if graph else list(self._held.values())
+    def ranges(self) -> list[fake.FakeRange]:
+        """Return all ranges."""
+        held = self._held.values()
         return [cast(fake.FakeRange, one) for ranges in held for one in ranges.values()]
 
     def forget(self) -> None:
@@ -75,11 +75,11 @@ class Rounded:
         """See what the graphs are fed with in calibration."""
         self.look(True)
         self.forget()
-        for graph in GRAPHS:
-            spec = ("photo",) if graph == "appearance" else ("frame",)
-            names = spec if graph != "render" else RENDER_INPUTS
-            for feed in feeds[graph]:
-                with patch.object(fake, "OBSERVED", math.inf):  # every picture counts
+        with patch.object(fake, "OBSERVED", math.inf):  # every picture counts
+            for graph in GRAPHS:
+                spec = ("photo",) if graph == "appearance" else ("frame",)
+                names = spec if graph != "render" else RENDER_INPUTS
+                for feed in feeds[graph]:
                     getattr(self.student, graph)(*(torch.from_numpy(feed[name]) for name in names))
         self.look(False)
 
