@@ -107,4 +107,4 @@ def test_without_an_engine_here_it_is_doubted(
 
 def test_an_output_that_is_no_number_is_said_once(tiny_bundle: Bundle) -> None:
     report = verified(tiny_bundle, lambda _, value: value * np.float32(np.nan))
-    assert {check.kind for check in report.of(Status.FAIL)} == {"golden", "here"}
+    assert {check.kind for check in report.of(Status.FAIL)} == {"golden", "fresh", "here"}
