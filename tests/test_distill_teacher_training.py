@@ -162,6 +162,7 @@ def test_every_phase_runs_and_the_weights_say_who_taught(options: DistillOptions
     assert facts["teacher"].startswith("recorded ")
 
 
+@pytest.mark.slow
 def test_loss_falls_on_what_is_seen(
     options: DistillOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +174,12 @@ def test_loss_falls_on_what_is_seen(
     assert lines[-1]["mesh"] < lines[1]["mesh"]
 
 
-@pytest.mark.parametrize("stop", [1, 2, 4])  # inside the first phase, between phases, in the last
+@pytest.mark.parametrize(
+    "stop",
+    [pytest.param(1, id="inside the first phase", marks=pytest.mark.slow),
+     pytest.param(2, id="between phases"),
+     pytest.param(4, id="in the last", marks=pytest.mark.slow)],
+)  # fmt: skip
 def test_killed_run_goes_on_as_if_nothing_had_happened(
     whole: tuple[DistillOptions, dict[str, torch.Tensor]],
     stop_training: Callable[[int], None],
@@ -316,11 +322,8 @@ def work(rank: int, world: int, port: int, options: DistillOptions, told: Any) -
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize(
-    "steps",
-    [pytest.param((2, 1, 2), id="5 steps"),
-     pytest.param((20, 10, 20), id="50 steps", marks=pytest.mark.slow)],
-)  # fmt: skip
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [(2, 1, 2), (20, 10, 20)], ids=["5 steps", "50 steps"])
 def test_two_processes_follow_the_curve_of_one(
     options: DistillOptions, steps: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -236,6 +236,7 @@ def test_motion_phase_teaches_the_motion_encoder_only(clips: Clips) -> None:
     assert taught == {"motion", "head"}
 
 
+@pytest.mark.slow
 def test_loss_falls_on_what_is_seen(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "LOG_EVERY", 10)
     plan = (Phase("joint", SIDE, 4, 80, 3e-3),)

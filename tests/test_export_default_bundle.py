@@ -36,12 +36,14 @@ def test_weights_fit_and_state_their_licence() -> None:
     assert "non-commercial" in read_facts(shipped_weights())["licence"]
 
 
+@pytest.mark.slow
 def test_model_files_are_what_the_weights_export_to(shipped: Bundle, again: Bundle) -> None:
     for graph in GRAPHS:
         path = shipped.variant("onnx", "fp16").graphs[graph].path
         assert again.file(path).read_bytes() == shipped.file(path).read_bytes()
 
 
+@pytest.mark.slow
 def test_golden_samples_are_what_the_weights_compute(shipped: Bundle, again: Bundle) -> None:
     """By value: another processor may sum in another order."""
     for graph in GRAPHS:

@@ -58,6 +58,7 @@ def assert_repeats(bundle: Bundle, student: Student, files: list[str], folder: P
         assert (folder / name).read_bytes() == bundle.file(name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_export_is_silent_and_repeats_to_the_byte(
     tiny_bundle: Bundle, tiny_student: Student, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_xnnpack_still_takes_every_node(marked: Student, unseen_pair: Pair, tmp_
     assert delegation_of(path).whole
 
 
+@pytest.mark.slow
 def test_the_manifest_tells_of_the_mark(
     tiny_student: Student,
     tiny_pairs: list[Pair],

@@ -205,6 +205,7 @@ def test_older_names_of_a_vaes_attention_are_understood(tmp_path: Path) -> None:
     assert all(torch.equal(got[key], state[key]) for key in state)
 
 
+@pytest.mark.slow
 def test_the_check_command_opens_renders_and_refuses(
     folder: Path,
     tmp_path: Path,
