@@ -64,6 +64,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy acceptance benchmarks
 	$(BIN)/lint-imports
 
 test: $(STAMP)

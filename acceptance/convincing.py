@@ -107,7 +107,7 @@ def tensor(frame: Array) -> Any:
 def psnr_db(a: Array, b: Array) -> float:
     """Return the PSNR of two uint8 pictures."""
     error = np.mean((a.astype(np.float64) - b) ** 2)
-    return float(10 * np.log10(255**2 / max(error, 1e-3)))
+    return float(10 * np.log10(255**2 / np.maximum(error, 1e-3)))
 
 
 def main() -> int:

@@ -151,12 +151,14 @@ class Studio:
             frames = list(frames_of(peak.clip.path))[: peak.frame + 1]
             stranger = next(
                 c
-                for c in self.clips[self.clips.index(peak.clip) :] + self.clips
+                for c in (*self.clips[self.clips.index(peak.clip) :], *self.clips)
                 if c.identity != peak.clip.identity
             )
-            shown = np.linspace(max(0, peak.frame - BEFORE), peak.frame, STEPS).round().astype(int)
+            places = np.linspace(max(0, peak.frame - BEFORE), peak.frame, STEPS).round()
+            shown = [frames[int(k)] for k in places]
             own, other = (
-                perform(self.actor, photo, frames) for photo in (frames[0], stranger.first_frame())
+                perform(self.actor, photo, frames[0], shown)
+                for photo in (frames[0], stranger.first_frame())
             )
             drawn += [own[-1], other[-1]]
             width = frames[0].shape[1] * (STEPS + 1)

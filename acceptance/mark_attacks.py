@@ -29,7 +29,7 @@ def encoded(frames: Frames, codec: str, container: str, options: dict[str, str])
             out.mux(stream.encode(av.VideoFrame.from_ndarray(even, "rgb24")))
         out.mux(stream.encode(None))
     file.seek(0)
-    with av.open(file) as back:
+    with av.open(file, "r") as back:
         return [frame.to_ndarray(format="rgb24") for frame in back.decode(video=0)]
 
 

@@ -179,7 +179,7 @@ def main() -> int:
     print(table(rows, apart))
     missed = [*faults(rows, apart), *portrait_faults(found)]
     print("\n".join(f"MISSED  {line}" for line in missed) or "PASS  every bound is kept")
-    figures = {
+    record: dict[str, Any] = {
         "schema_version": 1,
         **facts,
         "variants": rows,
@@ -187,7 +187,7 @@ def main() -> int:
         "portraits": found,
         "missed": missed,
     }
-    content = json.dumps(figures, indent=2).encode() + b"\n"
+    content = json.dumps(record, indent=2).encode() + b"\n"
     atomic.write_bytes(options.out / "figures.json", content)
     return 1 if missed else 0
 

@@ -44,7 +44,9 @@ def pick(
     """Draw photos (first frames), pose drivers and expression drivers, each of another clip."""
     rng = np.random.default_rng(seed)
     frames = {clip: list(frames_of(clip)) for clip in clips}
-    photos, poses, expressions = [], [], []
+    photos: list[Array] = []
+    poses: list[Array] = []
+    expressions: list[Array] = []
     for _ in range(count):
         one, two, three = rng.choice(len(clips), 3, replace=False)
         photos.append(frames[clips[one]][0])

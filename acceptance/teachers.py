@@ -98,7 +98,7 @@ def check_keys(data: Path, networks: Mapping[str, Callable[[], nn.Module]]) -> b
 def difference(got: Array, want: Array) -> float:
     """Return the relative L2 distance."""
     error = got.astype(np.float64).ravel() - want.astype(np.float64).ravel()
-    return float(np.linalg.norm(error) / max(np.linalg.norm(want.astype(np.float64)), 1e-30))
+    return float(np.linalg.norm(error) / np.maximum(np.linalg.norm(want.astype(np.float64)), 1e-30))
 
 
 def liveportrait_reference(data: Path, name: str) -> tuple[Any, str]:

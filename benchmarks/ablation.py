@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from pocketportrait import atomic
 from pocketportrait.distill.plan import Phase, TrainOptions
@@ -36,7 +37,7 @@ def scaled(times: float) -> StudentDims:
     def width(value: int) -> int:
         return max(MULTIPLE, round(value * times / MULTIPLE) * MULTIPLE)
 
-    changed = {
+    changed: dict[str, Any] = {
         name: tuple(map(width, value)) if isinstance(value, tuple) else width(value)
         for name, value in dataclasses.asdict(dims).items()
         if name not in KEPT

@@ -50,7 +50,7 @@ def main() -> None:
     )
     pairs = clips.draw(arguments.pairs, 777, 0)
     batch = to_batch(pairs, torch.Generator().manual_seed(1), "render")
-    maps = student.appearance(batch["photo"])
+    maps: tuple[Tensor, Tensor, Tensor] = student.appearance(batch["photo"])
     source, driving = student.motion(batch["photo"]), student.motion(batch["target"])
     was, becomes = batch["pose"].chunk(2)
     pose = slice(len(POSE))
@@ -59,10 +59,10 @@ def main() -> None:
         error, size = wrong[:, number].abs().mean(), (becomes - was)[:, number].abs().mean()
         print(f"{name:10} change wrong by {float(error):.4f} of {float(size):.4f}")
     print(f"{'as read':28} {figures(student.render.draw(*maps, source, driving), batch)}")
-    told = [code.clone() for code in (source, driving)]
-    for code, label in zip(told, (was, becomes), strict=True):
-        code[:, pose] = label
-    print(f"{'poses of the labels':28} {figures(student.render.draw(*maps, *told), batch)}")
+    told_source, told_driving = source.clone(), driving.clone()
+    told_source[:, pose], told_driving[:, pose] = was, becomes
+    drawn = student.render.draw(*maps, told_source, told_driving)
+    print(f"{'poses of the labels':28} {figures(drawn, batch)}")
     for name, part, rate in (("pose", pose, 0.01), ("code", slice(None), 0.03)):
         found = descended(student, maps, source, driving, batch["target"], part, rate, arguments)
         print(f"{f'{name} by descent':28} {figures(found, batch)}")
@@ -88,7 +88,8 @@ def descended(
         out: Rendered = student.render.draw(*maps, source, code)  # type: ignore[union-attr, operator]
         if step < arguments.steps:
             optimiser.zero_grad()
-            (pyramid_loss(out.image, target, weight) * len(target)).backward()
+            loss = pyramid_loss(out.image, target, weight) * len(target)
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     return Rendered(*(value.detach() for value in out))
 

@@ -39,7 +39,7 @@ def spelt_out(model: onnx.ModelProto) -> onnx.ModelProto:
             nodes.append(node)
     del copy.graph.node[:]
     copy.graph.node.extend(nodes)
-    copy.graph.initializer.append(numpy_helper.from_array(np.float32(1), "tent_one"))
+    copy.graph.initializer.append(numpy_helper.from_array(np.ones((), np.float32), "tent_one"))
     return copy
 
 
