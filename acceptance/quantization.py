@@ -37,6 +37,7 @@ RECIPES = ("w8a8", "mixed", "w8")  # the first one needs calibration, whose set 
 PERFORMED = "w8a8"
 REFERENCE = "onnx/fp32"
 MOST_OF_FLOAT = {"akd_px": 1.05, "aed": 1.05}
+MISSING_MORE = 0.005  # of all frames: a detector at its threshold finds a face or not by rounding
 CLIP_FRAMES = 40  # of each clip; the scorer looks at every second
 
 
@@ -136,8 +137,9 @@ def portrait_faults(found: Mapping[str, Mapping[str, float]]) -> list[str]:
             ratio = figures[f"{figure}_of_float"]
             if not ratio <= most:
                 missed.append(f"{variant}: {figure} {ratio:.3f} of float's, bound {most:g}")
-        if figures["missing"] > figures["missing_in_float"]:
-            missed.append(f"{variant}: a face is missing where float's pictures have one")
+        if figures["missing"] > figures["missing_in_float"] + MISSING_MORE:
+            shares = f"{figures['missing']:.3f}, float's {figures['missing_in_float']:.3f}"
+            missed.append(f"{variant}: share of frames without a face {shares}")
     return missed
 
 
