@@ -3,9 +3,10 @@
     python acceptance/expressions.py [--out DIR] [--bundle B] [--data DIR]
 
 For every expression the held-out frames that show it most are found by measuring all footage. A sheet
-has the clip's first frame, six of its frames up to the peak, and below them the same photo and another
-person's performing them. `style.png` has paintings and drawings. Measured figures of the peaks are in
-figures.json; there is no gate: the sheets are made to be looked at.
+has the clip's calmest frame as the photo, six of its frames up to the peak, and below them that photo and
+another person's performing them. `style.png` has paintings and drawings. Measured figures of the peaks
+are in figures.json; there is no gate: the sheets are made to be looked at. MediaPipe measures no cheek
+puff (its figure is 0 always) and no tongue.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from pocketportrait.validation.portrait_clips import Clip, HeldOut, frames_of
 STEPS = 6  # frames of a sheet, evenly up to the peak
 BEFORE = 12  # frames from the first shown to the peak
 CLIPS = 2  # clips a sheet, of different people
+DEGREES = 10.0  # of head pose that count as much as one blendshape at its full
 Reading = Callable[[Array, Array], float]  # blendshapes [52], pose [3] in degrees
 
 
@@ -95,6 +97,16 @@ def peaks(clips: Sequence[Clip], faces: Any, reading: Reading) -> list[Peak]:
     return chosen[:CLIPS]
 
 
+def calmest(rows: Sequence[Any]) -> int:
+    """Return the frame whose face is nearest to looking straight ahead at rest: whom one would photograph."""
+    seen = [
+        (float(np.abs(row["pose"]).sum() + DEGREES * np.sum(row["blend"][1:])), k)
+        for k, row in enumerate(rows)
+        if row
+    ]
+    return min(seen)[1] if seen else 0
+
+
 def perform(actor: ModelActor, photo: Array, start: Array, frames: Sequence[Array]) -> list[Array]:
     """Draw a photo as it performs frames of a clip that begins with `start`."""
     actor.start(photo)
@@ -124,7 +136,8 @@ def main() -> int:
         Bundle.open(options.bundle or default_bundle(options.out / "bundle")) as bundle,
         Session.open(bundle, format="onnx", precision="fp32") as session,
     ):
-        studio = Studio(ModelActor(session), clips, options.scorer, options.out)
+        calm = {clip.name: calmest(rows) for clip, rows in zip(clips, faces, strict=True)}
+        studio = Studio(ModelActor(session), clips, calm, options.scorer, options.out)
         figures = {name: studio.sheet(name, found) for name, found in chosen.items()}
         studio.style(art_of(options.data), chosen["mouth wide open"] + chosen["yaw, one way"])
     atomic.write_bytes(options.out / "figures.json", json.dumps(figures, indent=2).encode() + b"\n")
@@ -140,15 +153,27 @@ def art_of(data: Path) -> list[Path]:
 class Studio:
     """Draws sheets with one session."""
 
-    def __init__(self, actor: ModelActor, clips: Sequence[Clip], scorer: Path, out: Path) -> None:
-        self.actor, self.clips, self.scorer, self.out = actor, clips, scorer, out
+    def __init__(
+        self,
+        actor: ModelActor,
+        clips: Sequence[Clip],
+        calm: Mapping[str, int],
+        scorer: Path,
+        out: Path,
+    ) -> None:
+        self.actor, self.clips, self.calm, self.scorer, self.out = actor, clips, calm, scorer, out
+
+    def frames(self, clip: Clip) -> tuple[Array, list[Array]]:
+        """Return the calmest frame, and all frames."""
+        frames = list(frames_of(clip.path))
+        return frames[self.calm[clip.name]], frames
 
     def sheet(self, name: str, found: Sequence[Peak]) -> list[dict[str, Any]]:
         """Write one expression's sheet; return its peaks as measured in driver and outputs."""
         rows: list[Array] = []
         drawn: list[Array] = []
         for peak in found:
-            frames = list(frames_of(peak.clip.path))[: peak.frame + 1]
+            photo, frames = self.frames(peak.clip)
             stranger = next(
                 c
                 for c in (*self.clips[self.clips.index(peak.clip) :], *self.clips)
@@ -156,19 +181,13 @@ class Studio:
             )
             places = np.linspace(max(0, peak.frame - BEFORE), peak.frame, STEPS).round()
             shown = [frames[int(k)] for k in places]
-            own, other = (
-                perform(self.actor, photo, frames[0], shown)
-                for photo in (frames[0], stranger.first_frame())
-            )
+            theirs, _ = self.frames(stranger)
+            own, other = (perform(self.actor, p, photo, shown) for p in (photo, theirs))
             drawn += [own[-1], other[-1]]
-            width = frames[0].shape[1] * (STEPS + 1)
+            width = photo.shape[1] * (STEPS + 1)
             rows.append(caption(width, f"{name}: {peak.clip.name}, {peak.value:.2f} at the right"))
-            for photo, line in (
-                (frames[0], shown),
-                (frames[0], own),
-                (stranger.first_frame(), other),
-            ):
-                rows.append(np.concatenate([photo, *line], 1))
+            for first, line in ((photo, shown), (photo, own), (theirs, other)):
+                rows.append(np.concatenate([first, *line], 1))
         write_picture(
             self.out / f"{name.replace(', ', '-').replace(' ', '-')}.png", np.concatenate(rows)
         )
@@ -187,11 +206,11 @@ class Studio:
         """Write a sheet of paintings and drawings that perform the peaks."""
         rows = []
         for peak in found:
-            frames = list(frames_of(peak.clip.path))[: peak.frame + 1]
+            start, frames = self.frames(peak.clip)
+            peaked = frames[peak.frame]
             photos = [Clip(path.stem, path).first_frame() for path in art]
-            drawn = [perform(self.actor, photo, frames[0], frames[-1:])[-1] for photo in photos]
-            blank = np.full_like(frames[0], 255)
-            rows += [np.concatenate([blank, *photos], 1), np.concatenate([frames[-1], *drawn], 1)]
+            drawn = [perform(self.actor, photo, start, [peaked])[-1] for photo in photos]
+            rows += [np.concatenate([start, *photos], 1), np.concatenate([peaked, *drawn], 1)]
         write_picture(self.out / "style.png", np.concatenate(rows))
 
 
