@@ -6,7 +6,7 @@ For every expression the held-out frames that show it most are found by measurin
 has the clip's calmest frame as the photo, six of its frames up to the peak, and below them that photo and
 another person's performing them. `style.png` has paintings and drawings. Measured figures of the peaks
 are in figures.json; there is no gate: the sheets are made to be looked at. MediaPipe measures no cheek
-puff (its figure is 0 always) and no tongue.
+puff (its figure is 0 always) and no tongue: no puff was found, and a tongue in a training clip alone, by eye.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ from pocketportrait.validation.portrait_clips import Clip, HeldOut, frames_of
 STEPS = 6  # frames of a sheet, evenly up to the peak
 BEFORE = 12  # frames from the first shown to the peak
 CLIPS = 2  # clips a sheet, of different people
+TONGUE = "train/clips/a969bbbfbc3c.mp4"
+TONGUE_OUT, TONGUE_IN = 75, 21  # frames
 HIDDEN = (
     "bb3a783fb53d",
 )  # its calmest frame is seen past somebody's shoulder: no photo to judge by
@@ -58,9 +60,9 @@ def least(*places: int) -> Reading:
 # MediaPipe's places of blendshapes
 EXPRESSIONS: dict[str, Reading] = {
     "mouth wide open": mean(25),
+    "tongue, a training clip": mean(25),
     "smile with teeth": lambda blend, pose: float(blend[[44, 45]].mean() * min(1, blend[25] * 20)),
     "pout": mean(38),
-    "cheek puff": mean(6),
     "brow raise": mean(3, 4, 5),
     "frown": mean(1, 2),
     "eyes closed": least(9, 10),
@@ -140,6 +142,8 @@ def main() -> int:
     clips = [clip for clip in footage if clip.name not in HIDDEN]
     faces = measure(options.scorer, [clip.path for clip in clips])
     chosen = {name: peaks(clips, faces, reading) for name, reading in EXPRESSIONS.items()}
+    tongue = Clip(Path(TONGUE).stem, options.data / TONGUE)
+    chosen["tongue, a training clip"] = [Peak(tongue, TONGUE_OUT, 1.0, TONGUE_IN)]  # out is 1
     with (
         Bundle.open(options.bundle or default_bundle(options.out / "bundle")) as bundle,
         Session.open(bundle, format="onnx", precision="fp32") as session,
@@ -182,11 +186,9 @@ class Studio:
         for peak in found:
             frames = list(frames_of(peak.clip.path))
             photo = frames[peak.calm]
-            stranger = next(
-                c
-                for c in (*self.clips[self.clips.index(peak.clip) :], *self.clips)
-                if c.identity != peak.clip.identity
-            )
+            start = self.clips.index(peak.clip) if peak.clip in self.clips else 0
+            others = (*self.clips[start:], *self.clips)
+            stranger = next(c for c in others if c.identity != peak.clip.identity)
             places = np.linspace(max(0, peak.frame - BEFORE), peak.frame, STEPS).round()
             shown = [frames[int(k)] for k in places]
             theirs = self.photo_of(stranger)
