@@ -1,12 +1,13 @@
 """What more clips, and a larger student, would give: the same short training with less of each.
 
-    python benchmarks/ablation.py --data DIR --monitor DIR --out OUT [--cache DIR] [--steps 1500]
+    python benchmarks/ablation.py --data DIR --monitor DIR --out OUT [--steps 1500] [--only NAME ..]
 
 Five runs from random weights with equal steps, pairs a step and seed: all clips, half and a quarter of
 them (each part of the one before, chosen by the digests of their names), and all clips with a student of
 0.7 and 1.4 times the widths. Each is watched on the clips of `--monitor`, which none learns from. A run
-that was stopped goes on where it stood; one that is through is read back from its log. Writes
-OUT/figures.json and prints the table: ratios to repeating the photo, and correlations of the codes.
+that was stopped goes on where it stood, and several processes may share the work (`--only`): what is told
+is read from the logs in OUT. Writes OUT/figures.json and prints the table: ratios to repeating the photo,
+and correlations of the codes.
 """
 
 from __future__ import annotations
@@ -58,12 +59,17 @@ def some_labels(labels: Path, share: float, folder: Path) -> Path:
     return folder
 
 
-def run(name: str, options: TrainOptions) -> list[dict[str, float]]:
-    """Train to the end of the plan; return what was seen on the way, by step."""
-    print(f"{name}: {options.out}", flush=True)
-    train(options, lambda line: print(f"{name}: {json.dumps(line)}", flush=True))
-    lines = [json.loads(line) for line in (options.out / LOG).read_text().splitlines()]
+def watched(out: Path) -> list[dict[str, float]]:
+    """Return what a run's log has seen on the way, by step."""
+    log = out / LOG
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
     return [{"step": line["step"], **line["monitor"]} for line in lines if "monitor" in line]
+
+
+def through(out: Path, steps: int) -> dict[str, list[dict[str, float]]]:
+    """Return what every run has seen that is at its end, by name."""
+    seen = {name: watched(out / name) for name in (*SHARES, *WIDTHS)}
+    return {name: rows for name, rows in seen.items() if rows and rows[-1]["step"] == steps}
 
 
 def table(seen: dict[str, list[dict[str, float]]]) -> str:
@@ -91,6 +97,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--only", action="append", choices=[*SHARES, *WIDTHS], help="not all five")
     options = parser.parse_args()
     labels, out = options.labels or options.data / "labels", options.out
     common = TrainOptions(
@@ -102,21 +109,17 @@ def main() -> None:
         monitor_labels=options.monitor_labels,
         threads=options.threads,
     )
-    seen: dict[str, list[dict[str, float]]] = {}
-
-    def note(name: str, rows: list[dict[str, float]]) -> None:
-        seen[name] = rows
-        atomic.write_bytes(out / "figures.json", json.dumps(seen, indent=1).encode() + b"\n")
-
-    for name, share in SHARES.items():
-        chosen = some_labels(labels, share, out / "labels" / name)
+    for name in options.only or (*SHARES, *WIDTHS):
+        chosen = some_labels(labels, SHARES.get(name, 1.0), out / "labels" / name)
         own = dataclasses.replace(common, labels=chosen, out=out / name)
-        note(name, run(name, own))
-    for name, times in WIDTHS.items():
-        sizes = out / f"{name}.json"
-        atomic.write_bytes(sizes, scaled(times).to_json().encode())
-        own = dataclasses.replace(common, labels=labels, preset=str(sizes), out=out / name)
-        note(name, run(name, own))
+        if name in WIDTHS:
+            sizes = out / f"{name}.json"
+            atomic.write_bytes(sizes, scaled(WIDTHS[name]).to_json().encode())
+            own = dataclasses.replace(own, preset=str(sizes))
+        print(f"{name}: {own.out}", flush=True)
+        train(own, lambda line, name=name: print(f"{name}: {json.dumps(line)}", flush=True))  # type: ignore[misc]
+        seen = through(out, options.steps)
+        atomic.write_bytes(out / "figures.json", json.dumps(seen, indent=1).encode() + b"\n")
     print(table(seen))
 
 
