@@ -10,7 +10,7 @@ from pocketportrait.distill.plan import Phase, TeacherKind, TrainOptions, read_p
 from pocketportrait.errors import InputError
 
 Transfer = Literal["relative", "absolute"]
-RELATIVE = ("liveportrait",)  # kinds that add the driver's change since its first frame
+RELATIVE = ("liveportrait", "native")  # kinds that add the driver's change since its first frame
 PRECISIONS = ("bf16", "no")
 RECORDED = "recorded"  # the kind that looks at no clips
 EFFICIENTNET = "efficientnet-lite0"  # what `perceptual` may name instead of a file

@@ -292,6 +292,17 @@ def test_teacher_without_data_says_what_is_missing() -> None:
         distillation_options(**told | {"transfer": "both"}, precision="no")
 
 
+@pytest.mark.parametrize(
+    ("teacher", "transfer"),
+    [("liveportrait", "relative"), ("native", "relative"), ("xnemo", "absolute")],
+)
+def test_the_student_is_told_how_its_teacher_moves_a_photo(teacher: str, transfer: str) -> None:
+    """As documented: `NativeTeacher` adds the driver's change since its first frame."""
+    options = DistillOptions(data=Path(), out=Path(), teacher=teacher)
+    assert options.moves() == transfer
+    assert dataclasses.replace(options, transfer="absolute").moves() == "absolute"
+
+
 def test_plan_knows_its_own_kinds_only(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text(json.dumps([dataclasses.asdict(phase) for phase in PLAN]))
