@@ -39,9 +39,7 @@ BEFORE = 12  # frames from the first shown to the peak
 CLIPS = 2  # clips a sheet, of different people
 TONGUE = "train/clips/a969bbbfbc3c.mp4"
 TONGUE_OUT, TONGUE_IN = 75, 21  # frames
-HIDDEN = (
-    "bb3a783fb53d",
-)  # its calmest frame is seen past somebody's shoulder: no photo to judge by
+HIDDEN = ("bb3a783fb53d",)  # its calmest frame is seen past somebody's shoulder
 DEGREES = 10.0  # of head pose that count as much as one blendshape at its full
 AVOIDED = 6.0  # times as much counts the expression that a sheet is about
 Reading = Callable[[Array, Array], float]  # blendshapes [52], pose [3] in degrees
