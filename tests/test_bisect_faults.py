@@ -25,6 +25,7 @@ from pocketportrait.validation.verify import verify
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ("sign", "channel order", "scale")
 KINDS = (*WEIGHTS, "half a pixel", "missing operation")
+QUICK = "scale"  # one kind a format in the fast suite
 MODULE = "flow.down"  # a strided convolution in the middle of the renderer, in all formats
 MODULES = {
     "half a pixel": "after flow.up_eighth",
@@ -211,7 +212,9 @@ def planted(bundle: Bundle, out: Path, format: str, kind: str) -> tuple[Path, st
     return out, name
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[] if k == QUICK else pytest.mark.slow) for k in KINDS]
+)
 @pytest.mark.parametrize("format", EDITS)
 def test_a_planted_fault_is_found_where_it_is(
     tiny_bundle: Bundle, tmp_path: Path, format: str, kind: str

@@ -63,6 +63,7 @@ def test_the_id_is_of_the_weights(tiny_student: Student, marked: Student) -> Non
     assert bundle_id_of(other) != bundle_id_of(tiny_student)
 
 
+@pytest.mark.slow
 def test_onnx_computes_what_torch_computes(
     marked: Student, unseen_pair: Pair, tmp_path: Path
 ) -> None:

@@ -138,6 +138,7 @@ def test_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
     assert most <= 2  # this frame, and the last one until its name is taken
 
 
+@pytest.mark.slow
 def test_the_codecs_memory_does_not_grow_either(tmp_path: Path) -> None:
     source = plain_video(tmp_path / "a.mp4", 300)
     script = textwrap.dedent(

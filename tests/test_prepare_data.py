@@ -302,6 +302,7 @@ def test_the_flags_have_the_defaults_of_the_settings() -> None:
     assert {name: flags[name] for name in thresholds} == thresholds
 
 
+@pytest.mark.slow
 def test_real_faces_come_out_the_same_from_one_process_and_from_two(
     tmp_path: Path, capsys: Output
 ) -> None:
