@@ -12,6 +12,7 @@ puff (its figure is 0 always) and no tongue: no puff was found, and a tongue in 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -37,8 +38,8 @@ from pocketportrait.validation.portrait_clips import Clip, HeldOut, frames_of
 STEPS = 6  # frames of a sheet, evenly up to the peak
 BEFORE = 12  # frames from the first shown to the peak
 CLIPS = 2  # clips a sheet, of different people
-TONGUE = "train/clips/a969bbbfbc3c.mp4"
-TONGUE_OUT, TONGUE_IN = 75, 21  # frames
+TONGUE = "tongue, a training clip"  # found by eye
+TONGUE_CLIP, TONGUE_OUT, TONGUE_IN = "train/clips/a969bbbfbc3c.mp4", 75, 21  # frames
 HIDDEN = ("bb3a783fb53d",)  # its calmest frame is seen past somebody's shoulder
 DEGREES = 10.0  # of head pose that count as much as one blendshape at its full
 AVOIDED = 6.0  # times as much counts the expression that a sheet is about
@@ -58,7 +59,6 @@ def least(*places: int) -> Reading:
 # MediaPipe's places of blendshapes
 EXPRESSIONS: dict[str, Reading] = {
     "mouth wide open": mean(25),
-    "tongue, a training clip": mean(25),
     "smile with teeth": lambda blend, pose: float(blend[[44, 45]].mean() * min(1, blend[25] * 20)),
     "pout": mean(38),
     "brow raise": mean(3, 4, 5),
@@ -140,8 +140,8 @@ def main() -> int:
     clips = [clip for clip in footage if clip.name not in HIDDEN]
     faces = measure(options.scorer, [clip.path for clip in clips])
     chosen = {name: peaks(clips, faces, reading) for name, reading in EXPRESSIONS.items()}
-    tongue = Clip(Path(TONGUE).stem, options.data / TONGUE)
-    chosen["tongue, a training clip"] = [Peak(tongue, TONGUE_OUT, 1.0, TONGUE_IN)]  # out is 1
+    tongue = Clip(Path(TONGUE_CLIP).stem, options.data / TONGUE_CLIP)
+    chosen[TONGUE] = [Peak(tongue, TONGUE_OUT, 1.0, TONGUE_IN)]  # out is 1; its jaw is measured
     with (
         Bundle.open(options.bundle or default_bundle(options.out / "bundle")) as bundle,
         Session.open(bundle, format="onnx", precision="fp32") as session,
@@ -175,7 +175,7 @@ class Studio:
 
     def photo_of(self, clip: Clip) -> Array:
         """Return the calmest frame."""
-        return list(frames_of(clip.path))[self.calm[clip.name]]
+        return next(itertools.islice(frames_of(clip.path), self.calm[clip.name], None))
 
     def sheet(self, name: str, found: Sequence[Peak]) -> list[dict[str, Any]]:
         """Write one expression's sheet; return its peaks as measured in driver and outputs."""
@@ -203,7 +203,7 @@ class Studio:
         write_clip(file, drawn)
         (faces,) = measure(self.scorer, [file])
         file.unlink()
-        reading = EXPRESSIONS[name]
+        reading = EXPRESSIONS.get(name, mean(25))
         values = [f and reading(np.array(f["blend"]), np.array(f["pose"])) for f in faces]
         return [
             {"clip": p.clip.name, "driver": p.value, "own photo": a, "stranger": b}

@@ -59,6 +59,12 @@ def some_labels(labels: Path, share: float, folder: Path) -> Path:
     return folder
 
 
+def run(name: str, options: TrainOptions) -> None:
+    """Train to the end of the plan."""
+    print(f"{name}: {options.out}", flush=True)
+    train(options, lambda line: print(f"{name}: {json.dumps(line)}", flush=True))
+
+
 def watched(out: Path) -> list[dict[str, float]]:
     """Return what a run's log has seen on the way, by step."""
     log = out / LOG
@@ -116,8 +122,7 @@ def main() -> None:
             sizes = out / f"{name}.json"
             atomic.write_bytes(sizes, scaled(WIDTHS[name]).to_json().encode())
             own = dataclasses.replace(own, preset=str(sizes))
-        print(f"{name}: {own.out}", flush=True)
-        train(own, lambda line, name=name: print(f"{name}: {json.dumps(line)}", flush=True))  # type: ignore[misc]
+        run(name, own)
         seen = through(out, options.steps)
         atomic.write_bytes(out / "figures.json", json.dumps(seen, indent=1).encode() + b"\n")
     print(table(seen))

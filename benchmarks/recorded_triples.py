@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from pocketportrait import atomic
-from pocketportrait.errors import InputError
 from pocketportrait.media.photo import write_picture
 from pocketportrait.models.teachers.recorded import MANIFEST, Triple, TripleManifest
 from pocketportrait.validation.portrait_clips import Clip
@@ -51,7 +50,9 @@ def main() -> None:
     clips = json.loads((options.data / "manifest.json").read_text())["clips"]
     found = pairs(clips, options.repository)
     if not found:
-        raise InputError(f"{options.data}: want pairs of {options.repository}, got none")
+        parser.error(f"{options.data}: want pairs of {options.repository}, got none")
+    if options.out.exists():
+        parser.error(f"{options.out}: want a new folder, got one that is there; remove it")
     triples = []
     for name in ("photos", "drivers", "outputs"):
         (options.out / name).mkdir(parents=True)
