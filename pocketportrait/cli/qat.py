@@ -54,7 +54,7 @@ def qat(
     start: Start = None,
     recipe: RecipeName = "w8a8",
     out: Out = Path("out/qat"),
-    own_picture: OwnPicture = 10.0,
+    own_picture: OwnPicture = 0.1,
     own_code: OwnCode = 1.0,
     clips: ClipsCount = 0.0,
     labels: Labels = None,
