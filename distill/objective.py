@@ -168,8 +168,10 @@ class Objective(nn.Module):
         features, aim, skip = self.student.appearance(photo)
         out = self.student.render.draw(features, aim, skip, source, driving)
         parts |= self._picture_parts(out, photo, target, batch)
-        if self.kind in ("render", "tune"):
+        reads = self.kind in ("render", "tune")
+        if reads and self.weights.performed:  # half of a step's time: not for nothing
             parts["performed"] = self._performed(out.image, batch)
+        if reads and self.weights.mixed:
             parts["mixed"] = self._mixed((features, aim, skip), source.detach(), driving.detach())
         return parts, out.image.float()
 
