@@ -19,6 +19,7 @@ from pocketportrait.distill.teacher_pairs import PairRecord, PairStore
 from pocketportrait.errors import InputError
 
 LABELS = ("photo_points", "target_points", "pose", "blendshapes", "shape", "has_shape")
+OF_BOTH = ("pose", "blendshapes", "shape", "has_shape")  # rows of photos, then those of targets
 
 
 class Pick(NamedTuple):
@@ -115,6 +116,41 @@ class TeacherBatches:
     def _driver(self, pick: Pick, index: int) -> Array:
         image: Array = self._drivers[self._begin[pick.clip] + index]
         return image[:, ::-1] if pick.mirror else image
+
+
+def own_batch(pairs: Pairs, seed: int, step: int, first: int) -> dict[str, Tensor]:
+    """Return pairs of frames of one clip each as a teacher's: one that was right about all of them.
+
+    The driver is the target itself and the neutral frame is the photo, so that `relative` and
+    `absolute` say the same. There is no code.
+
+    Args:
+        pairs: drawn from clips.
+        seed: of the run.
+        step: of the run.
+        first: place of the first pair in the batch of all processes.
+
+    """
+    batch = {name: torch.from_numpy(getattr(pairs, name)) for name in LABELS}
+    photo, target = to_pictures(pairs.photo), to_pictures(pairs.target)
+    driver = [
+        _coloured(image, (seed << 40) + step * 4096 + (first + number) * 2)
+        for number, image in enumerate(torch.split(target, 1))
+    ]
+    return batch | {"photo": photo, "target": target, "driver": torch.cat(driver), "neutral": photo}
+
+
+def joined(batch: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a teacher's batch, and behind it one of `own_batch`; codes that it lacks count nothing."""
+    found = {name: torch.cat([batch[name], value]) for name, value in own.items()}
+    for name in OF_BOTH:
+        halves = zip(batch[name].chunk(2), own[name].chunk(2), strict=True)
+        found[name] = torch.cat([torch.cat(half) for half in halves])
+    for name in ("code", "has_code"):
+        if name in batch:
+            none = batch[name].new_zeros(len(own["photo"]), *batch[name].shape[1:])
+            found[name] = torch.cat([batch[name], none])
+    return found
 
 
 def _coloured(picture_13HW: Tensor, seed: int) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -58,8 +60,15 @@ class DistillOptions(TrainOptions):
     store_labels: Path | None = None  # store/labels when not given
     identity: Path | None = None  # face-recognition network, ONNX or TorchScript
     perceptual: str = ""  # EFFICIENTNET, or the path of a TorchScript file
+    own_pairs: float = 0.0  # share of a batch that are pairs of frames of `data`'s own clips
+    weights: Mapping[str, float] = field(default_factory=dict)  # of terms, unlike the usual ones
     frozen_norm: bool = False  # batch norms keep the statistics that they have
     precision: Literal["bf16", "no"] = "bf16"
+
+    def shares(self, batch: int) -> tuple[int, int]:
+        """Return how many pairs of a batch are the teacher's, and how many the clips' own."""
+        own = round(batch * self.own_pairs)
+        return batch - own, own
 
     def moves(self) -> Transfer:
         """Return how the teacher moves the photo."""
@@ -81,6 +90,10 @@ def distillation_options(**told: Any) -> DistillOptions:
             raise InputError(
                 f"{name}: want one of {', '.join(filter(None, known))}, got {told[name]!r}"
             )
+    if told["data"] is None and told["own_pairs"]:
+        raise InputError(
+            "own_pairs: want labelled clips to take them from, got none; name them with --data"
+        )
     if told["data"] is None:
         if told["teacher"] != RECORDED:
             raise InputError(
@@ -88,4 +101,23 @@ def distillation_options(**told: Any) -> DistillOptions:
                 " got none; name them with --data"
             )
         told["data"] = told["teacher_weights"]
-    return DistillOptions(**told)
+    return DistillOptions(**told | {"weights": read_weights(told["weights"])})
+
+
+def read_weights(told: Sequence[str]) -> dict[str, float]:
+    """Return weights of terms by name, from words such as `identity=0.2`.
+
+    Raises:
+        InputError: no such form, or no number from 0 on.
+
+    """
+    found = {}
+    for word in told:
+        name, _, number = word.partition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            found[name] = -1.0
+        if not 0 <= found[name] < math.inf:
+            raise InputError(f"weight: want TERM=NUMBER with a number from 0 on, got {word!r}")
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,10 +13,10 @@ from pocketportrait.distill.clips import Clips, facts_of
 from pocketportrait.distill.objective import Objective
 from pocketportrait.distill.plan import Phase
 from pocketportrait.distill.stage import Stage
-from pocketportrait.distill.teacher_batches import TeacherBatches
+from pocketportrait.distill.teacher_batches import TeacherBatches, joined, own_batch
 from pocketportrait.distill.teacher_jobs import Job, cross_jobs, recorded_jobs
 from pocketportrait.distill.teacher_judges import Judges
-from pocketportrait.distill.teacher_objective import TeacherObjective
+from pocketportrait.distill.teacher_objective import TeacherLossWeights, TeacherObjective
 from pocketportrait.distill.teacher_pairs import (
     PairRecord,
     PairStore,
@@ -61,6 +61,7 @@ def distill(
     from accelerate import Accelerator
 
     options = dataclasses.replace(options, plan=options.plan or distillation_plan())
+    _weights(options.weights)
     if options.threads:
         torch.set_num_threads(options.threads)
     accelerator = Accelerator(mixed_precision=options.precision)
@@ -73,6 +74,13 @@ def distill(
             raise InputError(
                 f"batch {phase.batch}: want a multiple of {accelerator.num_processes}, the number"
                 " of processes; change the plan"
+            )
+        shares = options.shares(phase.batch)
+        if options.own_pairs and min(shares) < accelerator.num_processes:
+            raise InputError(
+                f"own_pairs {options.own_pairs:g}: want pairs of both kinds in every process, got"
+                f" {shares[0]} of the teacher and {shares[1]} of clips in batches of {phase.batch};"
+                " change it, or the plan"
             )
     run = DistillRun(options, accelerator, on_line or (lambda line: None), store, records)
     return run.go()
@@ -101,6 +109,16 @@ def _rendered(
     )
     accelerator.wait_for_everyone()
     return find_pairs(store, teacher, options.teacher, jobs)
+
+
+def _weights(told: Mapping[str, float]) -> TeacherLossWeights:
+    """Return the weights of all terms, some of them as told."""
+    known = [field.name for field in dataclasses.fields(TeacherLossWeights)]
+    if strange := sorted(set(told) - set(known)):
+        raise InputError(
+            f"weight: want names of terms ({', '.join(known)}), got {', '.join(strange)}"
+        )
+    return dataclasses.replace(TeacherLossWeights(), **told)
 
 
 def _jobs(options: DistillOptions, teacher: Teacher) -> list[Job]:
@@ -137,6 +155,7 @@ class DistillRun(Run):
             self._store, self._records, cache, self.dims.side, options.store_labels
         )
         self.clips = self.pairs.clips
+        self._own = self._clips(options.data, options.labels) if options.own_pairs else None
         used = len(self.pairs.records)
         self._log({"pairs": used, "pairs_without_a_face": self.pairs.num_unusable})
 
@@ -153,11 +172,18 @@ class DistillRun(Run):
             code_size=self.pairs.code_size,
             judges=self._judges,
             frozen_norm=self.options.frozen_norm,
+            weights=_weights(self.options.weights),
         )
 
     def _batch(self, phase: Phase) -> dict[str, Tensor]:
-        share = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
-        batch = self.pairs.draw(phase.batch, self.options.seed, self.state.step, share=share)
+        here, all_of_us = self.accelerator.process_index, self.accelerator.num_processes
+        seed, step = self.options.seed, self.state.step
+        taught, own = self.options.shares(phase.batch)
+        batch = self.pairs.draw(taught, seed, step, share=slice(here, None, all_of_us))
+        if self._own is not None:
+            first = (here - taught) % all_of_us  # processes take the batch's places in turns
+            pairs = self._own.draw(own, seed, step, share=slice(first, None, all_of_us))
+            batch = joined(batch, own_batch(pairs, seed, step, taught + first))
         return {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
     def _facts(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
@@ -26,13 +27,14 @@ from pocketportrait.distill import teacher_training, trainer
 from pocketportrait.distill.checkpoint import Checkpoint
 from pocketportrait.distill.clips import decode
 from pocketportrait.distill.plan import Phase
+from pocketportrait.distill.teacher_objective import TeacherLossWeights
 from pocketportrait.distill.teacher_pairs import PairStore
 from pocketportrait.distill.teacher_plan import (
     DistillOptions,
     distillation_options,
     read_distillation_plan,
 )
-from pocketportrait.distill.teacher_training import distill
+from pocketportrait.distill.teacher_training import DistillRun, distill
 from pocketportrait.errors import InputError
 from pocketportrait.media.photo import write_picture
 from pocketportrait.media.video import VideoWriter
@@ -40,6 +42,7 @@ from pocketportrait.models.teachers.recorded import MANIFEST, RecordedTeacher
 from pocketportrait.models.weights import read_facts
 
 SIDE, FRAMES = 64, 9
+TERMS = [field.name for field in dataclasses.fields(TeacherLossWeights)]
 PLAN = (
     Phase("warp", SIDE, 4, 2, 1e-3),
     Phase("synthesis", SIDE, 4, 1, 1e-3),
@@ -285,11 +288,61 @@ def test_command_renders_a_shard_and_asks_for_labels(
 
 
 def test_teacher_without_data_says_what_is_missing() -> None:
-    told = {"teacher": "liveportrait", "teacher_weights": None, "data": None, "transfer": None}
+    told = {"teacher": "liveportrait", "teacher_weights": None, "data": None, "transfer": None,
+            "own_pairs": 0.0, "weights": ()}  # fmt: skip
     with pytest.raises(InputError, match="name them with --data"):
         distillation_options(**told, precision="no")
     with pytest.raises(InputError, match="transfer: want one of relative, absolute, got 'both'"):
         distillation_options(**told | {"transfer": "both"}, precision="no")
+    with pytest.raises(InputError, match="own_pairs: want labelled clips"):
+        distillation_options(**told | {"teacher": "recorded", "own_pairs": 0.5}, precision="no")
+    with pytest.raises(
+        InputError, match="want TERM=NUMBER with a number from 0 on, got 'cycle=-1'"
+    ):
+        distillation_options(**told | {"data": Path(), "weights": ["cycle=-1"]}, precision="no")
+
+
+def test_terms_count_as_told_and_batches_too_small_for_both_are_refused(
+    options: DistillOptions,
+) -> None:
+    options = dataclasses.replace(with_own_pairs(options), plan=PLAN[2:])
+    lines: list[dict[str, Any]] = []
+    distill(dataclasses.replace(options, weights=dict.fromkeys(TERMS, 0.0)), lines.append)
+    assert [line["loss"] for line in lines if "loss" in line] == [0.0]
+    with pytest.raises(InputError, match="4 of the teacher and 0 of clips in batches of 4"):
+        distill(dataclasses.replace(options, own_pairs=0.1))
+    with pytest.raises(InputError, match=r"want names of terms \(picture, .*\), got cycles"):
+        distill(dataclasses.replace(options, weights={"cycles": 1.0}))
+
+
+def with_own_pairs(options: DistillOptions) -> DistillOptions:
+    """Half of every batch are pairs of clips; those of the store are labelled."""
+    assert options.store is not None
+    return dataclasses.replace(options, data=options.store, own_pairs=0.5)
+
+
+def test_pairs_of_clips_stand_beside_the_teachers(options: DistillOptions) -> None:
+    """Every batch has both, each picture with its own labels, and a photo that performs its target."""
+    options, accelerator = with_own_pairs(options), Accelerator(cpu=True)
+    assert options.store is not None
+    store = PairStore(options.store)
+    records = teacher_training._rendered(options, accelerator, store, lambda *_: None)
+    run = DistillRun(options, accelerator, lambda line: None, store, records)
+    batch = run._batch(PLAN[2])
+    assert {name: len(value) for name, value in batch.items()} == {
+        "photo_points": 4, "target_points": 4, "pose": 8, "blendshapes": 8, "shape": 8,
+        "has_shape": 8, "photo": 4, "target": 4, "driver": 4, "neutral": 4,
+    }  # fmt: skip
+    assert run._own is not None
+    own = run._own.draw(2, options.seed, 0)
+    for name in ("pose", "blendshapes"):
+        photos, targets = np.split(getattr(own, name), 2)
+        assert np.array_equal(batch[name][2:4], photos)
+        assert np.array_equal(batch[name][6:8], targets)
+    assert torch.equal(batch["neutral"][2:], batch["photo"][2:])
+    for picture, points in zip(batch["target"], batch["target_points"], strict=True):
+        x, y = (points.mean(0) * SIDE).int().tolist()
+        assert picture[:, y, x].min() > 0.8  # the square, where the landmarks are
 
 
 @pytest.mark.parametrize(
@@ -334,15 +387,24 @@ def work(rank: int, world: int, port: int, options: DistillOptions, told: Any) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [(2, 1, 2), (20, 10, 20)], ids=["5 steps", "50 steps"])
+@pytest.mark.parametrize(
+    ("steps", "own_pairs"),
+    [pytest.param((2, 1, 2), 0.0, id="5 steps"),
+     pytest.param((2, 1, 2), 0.5, id="5 steps, half of the pairs of clips"),
+     pytest.param((20, 10, 20), 0.0, id="50 steps")],
+)  # fmt: skip
 def test_two_processes_follow_the_curve_of_one(
-    options: DistillOptions, steps: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    options: DistillOptions,
+    steps: tuple[int, ...],
+    own_pairs: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Equal global batch, batch norm frozen: statistics of half a batch are other statistics."""
     # a spawned process gets this path too, and must find this module in it
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
     plan = tuple(dataclasses.replace(p, steps=n) for p, n in zip(PLAN, steps, strict=True))
     options = dataclasses.replace(options, plan=plan, frozen_norm=True)
+    options = dataclasses.replace(with_own_pairs(options), own_pairs=own_pairs)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

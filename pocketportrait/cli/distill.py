@@ -50,6 +50,13 @@ Identity = Annotated[
 Perceptual = Annotated[
     str, typer.Option(help="efficientnet-lite0, or a TorchScript file that gives maps.")
 ]
+OwnPairs = Annotated[
+    float,
+    typer.Option(min=0, max=0.95, help="Share of a batch that are pairs of DATA's own clips."),
+]
+Weight = Annotated[
+    list[str] | None, typer.Option(help="TERM=NUMBER: how much a term counts; may be repeated.")
+]
 FrozenNorm = Annotated[
     bool, typer.Option("--frozen-norm", help="Batch norms keep their statistics.")
 ]
@@ -72,6 +79,8 @@ def distill(
     store_labels: StoreLabels = None,
     identity: Identity = None,
     perceptual: Perceptual = "",
+    own_pairs: OwnPairs = 0.0,
+    weight: Weight = None,
     frozen_norm: FrozenNorm = False,
     precision: Precision = "bf16",
     cache: Cache = None,
@@ -98,6 +107,7 @@ def distill(
         from pocketportrait.distill.teacher_training import distill as distill_teacher
     phases = read_distillation_plan(plan) if plan else distillation_plan()
     told |= {"plan": phases, "minutes": math.inf if minutes is None else minutes}
+    told["weights"] = told.pop("weight") or ()
     options = distillation_options(**told)
     steps = sum(phase.steps for phase in phases)
     with needs("teachers"), counted("pairs") as tell_pair, counted("distill") as tell:
