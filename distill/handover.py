@@ -1,4 +1,6 @@
-"""Between two phases: the renderer is turned to an encoder that has changed, and dead units are revived.
+"""Before a phase: the renderer is turned to an encoder that has changed, and dead units are revived.
+
+Weights that training begins with have no label head: it is fitted to their codes.
 
 Shape suffixes: B batch, K code, N inputs of a layer.
 """
@@ -11,9 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from pocketportrait.contract import POSE, Array
+from pocketportrait.distill.clips import Pairs
 from pocketportrait.distill.objective import to_pictures
+from pocketportrait.distill.targets import LabelHead
 from pocketportrait.models.student import Motion, Render, Student
 
+HEAD_RIDGE = 1e-3  # of a code's variance
+EPSILON = 1e-6  # of values that never change
 RIDGE = 1e-6  # of the mean variance: codes may have directions in which nothing varies
 HELD_OUT = 4  # every how many frames the fit is judged by
 PART = 50  # frames encoded at once
@@ -118,6 +124,32 @@ def revive_embedding(render: Render, code_BK: Tensor, seed: int) -> dict[str, in
     hidden = revive(first, [second], x, rng)
     embedding = revive(second, render.embedding_readers(), torch.relu(first(x)), rng)
     return {"revived_hidden": hidden, "revived_embedding": embedding}
+
+
+@torch.no_grad()
+def fitted_head(code_BK: Tensor, pairs: Pairs) -> LabelHead:
+    """Return the label head that reads these codes best, by ridge regression.
+
+    A head of random weights would have the encoder unlearn its codes for its sake, and would judge
+    what is rendered by noise.
+
+    Args:
+        code_BK: of the pairs' photos, then of their targets.
+        pairs: with their labels.
+
+    """
+    head = LabelHead(code_BK.shape[1])
+    wanted = torch.from_numpy(pairs.blendshapes), torch.from_numpy(pairs.shape)
+    labelled = torch.ones(len(code_BK)), torch.from_numpy(pairs.has_shape)
+    for layer, labels, counts in zip((head.blendshapes, head.shape), wanted, labelled, strict=True):
+        code, label = code_BK[counts > 0].double(), labels[counts > 0].double()
+        mean, spread = code.mean(0), code.std(0) + EPSILON
+        x, y = (code - mean) / spread, label - label.mean(0)
+        gram = x.T @ x + HEAD_RIDGE * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
+        weight = torch.linalg.solve(gram, x.T @ y) / spread[:, None]
+        layer.weight.copy_(weight.T)
+        layer.bias.copy_(label.mean(0) - mean @ weight)
+    return head
 
 
 def hand_over(

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 Make = Callable[[Student, Phase], Objective]  # builds what a phase learns by
 
-STUDENT, CRITIC = "student.", "critic."  # names of their tensors in a checkpoint begin so
+STUDENT, HEAD, CRITIC = (
+    "student.",
+    "head.",
+    "critic.",
+)  # names of their tensors in a checkpoint begin so
 
 
 class Stage:

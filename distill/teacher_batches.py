@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pocketportrait.contract import Array
 from pocketportrait.distill.augment import jitter_colour
-from pocketportrait.distill.clips import SEEK, Clips, cached_frames, strongest
+from pocketportrait.distill.clips import SEEK, Clips, Pairs, cached_frames, strongest
 from pocketportrait.distill.objective import to_pictures
 from pocketportrait.distill.teacher_pairs import PairRecord, PairStore
 from pocketportrait.errors import InputError

@@ -154,8 +154,8 @@ class DistillRun(Run):
         self.pairs = TeacherBatches(
             self._store, self._records, cache, self.dims.side, options.store_labels
         )
-        self.clips = self.pairs.clips
         self._own = self._clips(options.data, options.labels) if options.own_pairs else None
+        self.clips = self._own or self.pairs.clips  # a head is fitted on
         used = len(self.pairs.records)
         self._log({"pairs": used, "pairs_without_a_face": self.pairs.num_unusable})
 

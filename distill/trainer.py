@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pocketportrait.contract import Array
 from pocketportrait.distill.checkpoint import Checkpoint
 from pocketportrait.distill.clips import Clips, Pairs
-from pocketportrait.distill.handover import hand_over
+from pocketportrait.distill.handover import encode, fitted_head, hand_over
 from pocketportrait.distill.monitor import Monitor
 from pocketportrait.distill.objective import Kind, to_batch
 from pocketportrait.distill.plan import Phase, TrainOptions, phone_plan
-from pocketportrait.distill.stage import STUDENT, Stage, build
+from pocketportrait.distill.stage import HEAD, STUDENT, Stage, build
 from pocketportrait.errors import InputError
 from pocketportrait.models.dims import dims_of
 from pocketportrait.models.student import Motion
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT, WEIGHTS, LOG = "checkpoint.safetensors", "student.safetensors", "log.jsonl"
 LOG_EVERY = 50  # steps
-FRAMES = 1000  # that a renderer is turned to a changed encoder by
+FRAMES = 1000  # that a head is fitted on, and a renderer turned to a changed encoder by
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -147,13 +146,19 @@ class Run:
             self._write()
 
     def _hand_over(self, phase: Phase) -> None:
-        """Begin a phase with the average of what came before, its renderer ready to learn."""
+        """Begin a phase with the average of what came before, head and renderer ready to learn."""
         state = self.state
+        pairs = self.clips.draw(FRAMES // 2, self.options.seed, 0)
+        frames = np.concatenate([pairs.photo, pairs.target])
         own = {
             n.removeprefix(STUDENT): v for n, v in state.average.items() if n.startswith(STUDENT)
         }
         student = build(self.dims, self.dims.side).eval()
         student.load_state_dict({name: value.cpu() for name, value in own.items()})
+        if not any(name.startswith(HEAD) for name in state.average):
+            head = fitted_head(encode(student.motion, frames), pairs)
+            fitted = {f"{HEAD}{name}": value for name, value in head.state_dict().items()}
+            state.model, state.average = state.model | fitted, state.average | fitted
         if phase.kind == "motion":
             state.before = state.before or dict(student.motion.state_dict())
             return
@@ -161,16 +166,11 @@ class Run:
         if state.before:
             before = Motion(self.dims).eval()
             before.load_state_dict(state.before)
-        done = hand_over(student, before, self._some_frames(), self.options.seed)
+        done = hand_over(student, before, frames, self.options.seed)
         self._log({"hand_over": done})
         changed = {f"{STUDENT}{name}": value for name, value in student.state_dict().items()}
         state.average = state.average | changed
         state.before, state.model = {}, state.model | state.average
-
-    def _some_frames(self) -> Array:
-        """Return frames of many clips, uint8 [B, H, W, 3]."""
-        drawn = self.clips.draw(FRAMES // 2, self.options.seed, 0)
-        return np.concatenate([drawn.photo, drawn.target])
 
     def _batch(self, phase: Phase) -> dict[str, Tensor]:
         seed, step = self.options.seed, self.state.step

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from pocketportrait.contract import POSE, Array
-from pocketportrait.distill.handover import encode, hand_over, reread, revive, revive_embedding
+from pocketportrait.distill.clips import Pairs
+from pocketportrait.distill.handover import (
+    encode,
+    fitted_head,
+    hand_over,
+    reread,
+    revive,
+    revive_embedding,
+)
 from pocketportrait.models.student import Student
 
 EXPRESSION = slice(len(POSE), None)
@@ -110,3 +118,20 @@ def test_living_units_stay_as_they_are() -> None:
 def test_without_another_encoder_only_dead_units_change(student: Student, frames: Array) -> None:
     done = hand_over(student, None, frames, seed=0)
     assert set(done) == {"revived_hidden", "revived_embedding"}
+
+
+@torch.no_grad()
+def test_a_head_is_fitted_to_codes_and_mirrored_faces_tell_no_shape() -> None:
+    rng = torch.Generator().manual_seed(0)
+    size = torch.logspace(-2, 1, 64)  # codes' numbers are not equally large
+    code = torch.randn(400, 64, generator=rng) * size + 1
+    blend, shape = (code / size @ torch.randn(64, n, generator=rng) / 8 + 0.3 for n in (52, 956))
+    mirrored = torch.arange(400) % 4 == 0
+    shape = torch.where(mirrored[:, None], 100.0, shape)
+    none = np.zeros((200, 1), np.float32)
+    pairs = Pairs(
+        none, none, none, none, none, blend.numpy(), shape.numpy(), (~mirrored).float().numpy()
+    )
+    told_blend, told_shape = fitted_head(code, pairs)(code)
+    assert (told_blend - blend).abs().mean() < 0.01 * blend.std()
+    assert (told_shape - shape)[~mirrored].abs().mean() < 0.01 * shape[~mirrored].std()

@@ -17,11 +17,14 @@ from safetensors.torch import load_file
 
 from pocketportrait.contract import POSE, Array
 from pocketportrait.distill import trainer
+from pocketportrait.distill.checkpoint import Checkpoint
 from pocketportrait.distill.clips import Clips
+from pocketportrait.distill.handover import encode
 from pocketportrait.distill.objective import Objective, judged, to_batch
 from pocketportrait.distill.plan import Phase, TrainOptions, learning_rate, read_plan
-from pocketportrait.distill.stage import build
-from pocketportrait.distill.trainer import LOG, train
+from pocketportrait.distill.stage import HEAD, build
+from pocketportrait.distill.targets import LabelHead
+from pocketportrait.distill.trainer import CHECKPOINT, LOG, train
 from pocketportrait.errors import InputError
 from pocketportrait.models.dims import tiny
 from pocketportrait.models.student import Rendered
@@ -282,6 +285,25 @@ def test_a_renderer_is_turned_to_an_encoder_that_learnt_on_without_it(
     done = [line["hand_over"] for line in lines if "hand_over" in line]
     assert ["reread" in one for one in done] == [False, True]
     assert -1 < done[1]["reread"] <= 1
+
+
+def test_weights_to_begin_with_get_a_head_that_reads_their_codes(options: TrainOptions) -> None:
+    """By a random one their codes would be unlearnt, and pictures be judged by noise."""
+    start = train(options)
+    plan = (Phase("render", SIDE, 4, 1, 1e-9),)
+    told = dataclasses.replace(options, start=start, out=options.out / "on", plan=plan)
+    train(told)
+    kept = Checkpoint.read(told.out / CHECKPOINT).model
+    fitted = {n.removeprefix(HEAD): value for n, value in kept.items() if n.startswith(HEAD)}
+    pairs = Clips(options.data, options.data / "labels", told.out / "cache", SIDE).draw(16, 1, 0)
+    code = encode(
+        load_student(start).eval().motion, np.concatenate([pairs.photo, pairs.target])
+    ).float()
+    head = LabelHead(code.shape[1])
+    random = (head(code)[0].detach().numpy() - pairs.blendshapes) ** 2
+    head.load_state_dict(fitted)
+    told_by_it = (head(code)[0].detach().numpy() - pairs.blendshapes) ** 2
+    assert told_by_it.mean() < random.mean() / 2
 
 
 def test_critic_learns_beside_the_student(options: TrainOptions) -> None:
