@@ -88,10 +88,10 @@ class Rounding:
 def qat_plan() -> tuple[Phase, ...]:
     """Return the phases of fine-tuning the `phone` student; what they win: docs/decisions/0008.
 
-    The rate is small on purpose: at five times as much the student moves further from its float self
-    than rounding moves it.
+    The rates are small on purpose: at five times as much the student moves further from its float self
+    than rounding moves it, which steps of few pairs do, too: the second phase has more.
     """
-    return (Phase("joint", 256, 4, 600, 8e-6, 0.05),)
+    return (Phase("joint", 256, 4, 600, 8e-6, 0.05), Phase("joint", 256, 8, 200, 5e-6, 0.03))
 
 
 def fine_tune(options: QatOptions, on_line: Report | None = None) -> Path:
