@@ -1,9 +1,12 @@
 """Acceptance: held-out clips drawn again from their first frame, through the exported ONNX files.
 
     python acceptance/self_reenactment.py [--out DIR] [--bundle B] [--data DIR] [--limit N]
+    python acceptance/self_reenactment.py --teacher native --teacher-weights DIR [--out DIR] ...
 
 Every clip's first frame is the photo and the whole clip the driver, both already cropped. Frames are kept
-lossless and judged by the reference scorer in its own environment. Exit 1 if a gate is missed.
+lossless and judged by the reference scorer in its own environment. A teacher draws them in torch, by the
+same rules. What was drawn before is drawn again, but for a teacher's, which take hours. Exit 1 if a gate is
+missed.
 Writes PAIRS.json, scores.jsonl, figures.json and sheet-01.png.
 """
 
@@ -15,36 +18,73 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossless import write_clip
 from score_environment import ROOT, score_python
 
 from pocketportrait import atomic
 from pocketportrait.bundle import Bundle
+from pocketportrait.contract import Array
 from pocketportrait.runtime.session import Session
-from pocketportrait.validation.portrait_actors import ModelActor, RecordedActor
+from pocketportrait.validation.portrait_actors import (
+    Actor,
+    ModelActor,
+    Pairs,
+    RecordedActor,
+    driver_frames,
+)
 from pocketportrait.validation.portrait_clips import Clip
 from pocketportrait.validation.portrait_sheets import Liveliest, Sheets
 from pocketportrait.validation.reenactment import Row, other_figures, reenactment_gates
+
+if TYPE_CHECKING:
+    from pocketportrait.models.teachers.protocol import Teacher
 
 SHARED = ROOT.parent / "shared"
 SHEET_CLIPS = 8
 
 
-def render_all(bundle: Bundle, clips: Sequence[Path], folder: Path) -> list[dict[str, str]]:
-    """Draw all clips and return the scorer's list of pairs."""
+class TeacherActor:
+    """Draws with a teacher."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        self._teacher = teacher
+
+    def perform(self, photo: Array, driver: Clip, frames: int | None) -> Pairs:
+        """Yield what the photo makes of a driver, and the driver."""
+        seen = list(driver_frames(driver, frames))
+        yield from zip(self._teacher.animate(photo, seen), seen, strict=True)
+
+
+def render_all(
+    actor: Actor, clips: Sequence[Path], folder: Path, keep: bool = False
+) -> list[dict[str, str]]:
+    """Draw all clips, but for those that are there if they are kept; return the scorer's pairs."""
     pairs = []
-    with Session.open(bundle, format="onnx", precision="fp32") as session:
-        actor = ModelActor(session)
-        for number, clip in enumerate(clips, 1):
-            out = folder / f"{clip.stem}.mkv"
+    for number, clip in enumerate(clips, 1):
+        out = folder / f"{clip.stem}.mkv"
+        if not (keep and out.is_file()):
             driver = Clip(clip.stem, clip)
             performed = actor.perform(driver.first_frame(), driver, None)
             count = write_clip(out, (output for output, _ in performed))
             print(f"rendered {number} of {len(clips)}: {clip.name}, {count} frames", flush=True)
-            pairs.append({"kind": "self", "out": str(out), "target": str(clip)})
+        pairs.append({"kind": "self", "out": str(out), "target": str(clip)})
     return pairs
+
+
+def render_by(options: argparse.Namespace, clips: Sequence[Path]) -> list[dict[str, str]]:
+    """Draw all clips with the bundle or the teacher that was asked for."""
+    folder = options.out / "clips"
+    if options.teacher:
+        from pocketportrait.models.teachers.registry import open_teacher
+
+        teacher = open_teacher(options.teacher, options.teacher_weights)
+        own = folder / teacher.fingerprint[:12]  # of other weights nothing is kept
+        return render_all(TeacherActor(teacher), clips, own, keep=True)
+    bundle = options.bundle or default_bundle(options.out / "bundle")
+    with Bundle.open(bundle) as opened, Session.open(opened, "onnx", "fp32") as session:
+        return render_all(ModelActor(session), clips, folder)
 
 
 def score(pairs: Path, scorer: Path, log: Path) -> list[dict[str, Any]]:
@@ -115,10 +155,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "acceptance")
     parser.add_argument("--bundle", type=Path, help="a bundle with onnx/fp32; exported by default")
+    parser.add_argument("--teacher", help="draw with a teacher of this kind instead")
+    parser.add_argument("--teacher-weights", type=Path, help="folder with its weights")
     parser.add_argument("--data", type=Path, default=SHARED / "data")
     parser.add_argument("--scorer", type=Path, default=SHARED / "score" / "score.py")
     parser.add_argument("--limit", type=int, help="only so many clips of footage: a quick look")
     options = parser.parse_args()
+    if bool(options.teacher) != bool(options.teacher_weights):
+        sys.exit("error: --teacher and --teacher-weights: want both or none")
     if not (options.data / "manifest.json").is_file():
         sys.exit(
             f"error: {options.data}: want the portrait clips with manifest.json, got none there"
@@ -130,13 +174,12 @@ def main() -> int:
     clips = {Path(c["file"]).stem: options.data / c["file"] for c in held_out}
     if options.limit:
         clips = {name: clips[name] for name in sorted(footage)[: options.limit]}
-    with Bundle.open(options.bundle or default_bundle(options.out / "bundle")) as bundle:
-        pairs = render_all(bundle, list(clips.values()), options.out / "clips")
+    pairs = render_by(options, list(clips.values()))
     pairs_file = options.out / "PAIRS.json"
     atomic.write_bytes(pairs_file, json.dumps(pairs, indent=1).encode())
     rows = score(pairs_file, options.scorer, options.out / "scores.jsonl")
     shown = [clip for name, clip in clips.items() if name in footage]
-    pages = sheet(shown[:SHEET_CLIPS], options.out / "clips", options.out)
+    pages = sheet(shown[:SHEET_CLIPS], Path(pairs[0]["out"]).parent, options.out)
     passed = report(rows, footage, options.out / "figures.json")
     print(f"\nsheet: {', '.join(map(str, pages))}")
     return 0 if passed else 1
