@@ -77,11 +77,15 @@ def render_by(options: argparse.Namespace, clips: Sequence[Path]) -> list[dict[s
     """Draw all clips with the bundle or the teacher that was asked for."""
     folder = options.out / "clips"
     if options.teacher:
+        import torch
+
         from pocketportrait.models.teachers.registry import open_teacher
 
         teacher = open_teacher(options.teacher, options.teacher_weights)
-        own = folder / teacher.fingerprint[:12]  # of other weights nothing is kept
-        return render_all(TeacherActor(teacher), clips, own, keep=True)
+        precision = "bf16" if options.bf16 else "fp32"
+        own = folder / f"{teacher.fingerprint[:12]}-{precision}"  # of others nothing is kept
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+            return render_all(TeacherActor(teacher), clips, own, keep=True)
     bundle = options.bundle or default_bundle(options.out / "bundle")
     with Bundle.open(bundle) as opened, Session.open(opened, "onnx", "fp32") as session:
         return render_all(ModelActor(session), clips, folder)
@@ -157,6 +161,7 @@ def main() -> int:
     parser.add_argument("--bundle", type=Path, help="a bundle with onnx/fp32; exported by default")
     parser.add_argument("--teacher", help="draw with a teacher of this kind instead")
     parser.add_argument("--teacher-weights", type=Path, help="folder with its weights")
+    parser.add_argument("--bf16", action="store_true", help="a teacher on a CPU draws in bfloat16")
     parser.add_argument("--data", type=Path, default=SHARED / "data")
     parser.add_argument("--scorer", type=Path, default=SHARED / "score" / "score.py")
     parser.add_argument("--limit", type=int, help="only so many clips of footage: a quick look")
