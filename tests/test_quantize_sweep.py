@@ -47,15 +47,17 @@ SPACE: dict[str, Any] = {
     ],
 }
 
-# a process of its own: what is tried costs nothing, and may say that it began and then hang
+# a process of its own: what is tried costs nothing, begins when as many processes as told try something,
+# and may say that it began and then hang
 WORKER = """
-import json, sys, time
+import json, os, sys, time
 from pathlib import Path
 from pocketportrait.quantize.judging import Figures
 from pocketportrait.quantize.space import Space
 from pocketportrait.quantize.study import Study
 
-folder, space, count, hang = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+folder, space = Path(sys.argv[1]), json.loads(sys.argv[2])
+count, hang, processes = map(int, sys.argv[3:])
 done = 0
 
 def judge(recipe):
@@ -63,6 +65,9 @@ def judge(recipe):
     if done == hang:
         (folder / "hanging").touch()
         time.sleep(600)
+    (folder / f"began-{os.getpid()}").touch()
+    while len(list(folder.glob("began-*"))) < processes:
+        time.sleep(0.02)
     done += 1
     time.sleep(0.02)
     floats = sum(rule.scheme == "fp32" for rule in recipe.rules)
@@ -74,7 +79,7 @@ print(done)
 """
 
 
-def start(folder: Path, count: int, hang: int = -1) -> subprocess.Popen[str]:
+def start(folder: Path, count: int, hang: int = -1, processes: int = 1) -> subprocess.Popen[str]:
     arguments = [
         sys.executable,
         "-c",
@@ -83,6 +88,7 @@ def start(folder: Path, count: int, hang: int = -1) -> subprocess.Popen[str]:
         json.dumps(SPACE),
         str(count),
         str(hang),
+        str(processes),
     ]
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
@@ -154,7 +160,7 @@ def test_equal_choices_have_equal_names_and_toml_is_the_recipe() -> None:
 
 
 def test_two_processes_make_one_front(tmp_path: Path) -> None:
-    workers = [start(tmp_path, 12) for _ in range(2)]
+    workers = [start(tmp_path, 12, processes=2) for _ in range(2)]
     done = [int(worker.communicate(timeout=280)[0]) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     record = json.loads((tmp_path / "pareto.json").read_text())
