@@ -101,7 +101,8 @@ def _make_pairs(made: Inputs) -> None:
     from pocketportrait.distill.teacher_pairs import PairStore
     from pocketportrait.distill.teacher_training import distill
     from pocketportrait.errors import InputError
-    from tests.recorded_squares import options_of, write_labels, write_recordings
+    from tests.recorded_squares import write_labels, write_recordings
+    from tests.test_distill_teacher_training import options_of
 
     store = Path(made.store)
     write_recordings(Path(made.recordings))
