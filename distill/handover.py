@@ -52,14 +52,11 @@ def reread(render: Render, was_BK: Tensor, is_BK: Tensor) -> float:
     chosen = slice(len(POSE), None)
     was, new = was_BK[:, chosen], is_BK[:, chosen]
     judged = torch.arange(len(was)) % HELD_OUT == 0
-    new_mean, was_mean = new[~judged].mean(0), was[~judged].mean(0)
-    x, y = new[~judged] - new_mean, was[~judged] - was_mean
-    gram = x.T @ x
-    gram += RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
-    turn = torch.linalg.solve(gram, x.T @ y)  # rows: was = new @ turn + shift
-    shift = was_mean - new_mean @ turn
+    x, y = new[~judged], was[~judged]
+    size = x.var(0, correction=0).mean().expand(x.shape[1])
+    turn, shift = _affine(x, y, RIDGE * size)
     error = was[judged] - new[judged] @ turn - shift
-    explained = 1 - error.square().sum() / (was[judged] - was_mean).square().sum()
+    explained = 1 - error.square().sum() / (was[judged] - y.mean(0)).square().sum()
     code = was_BK.shape[1]
     first = render.embed[0]
     assert isinstance(first, nn.Linear)
@@ -143,13 +140,21 @@ def fitted_head(code_BK: Tensor, pairs: Pairs) -> LabelHead:
     labelled = torch.ones(len(code_BK)), torch.from_numpy(pairs.has_shape)
     for layer, labels, counts in zip((head.blendshapes, head.shape), wanted, labelled, strict=True):
         code, label = code_BK[counts > 0].double(), labels[counts > 0].double()
-        mean, spread = code.mean(0), code.std(0) + EPSILON
-        x, y = (code - mean) / spread, label - label.mean(0)
-        gram = x.T @ x + HEAD_RIDGE * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
-        weight = torch.linalg.solve(gram, x.T @ y) / spread[:, None]
-        layer.weight.copy_(weight.T)
-        layer.bias.copy_(label.mean(0) - mean @ weight)
+        turn, shift = _affine(code, label, HEAD_RIDGE * (code.std(0) + EPSILON) ** 2)
+        layer.weight.copy_(turn.T)
+        layer.bias.copy_(shift)
     return head
+
+
+def _affine(x_BK: Tensor, y_BN: Tensor, ridge_K: Tensor) -> tuple[Tensor, Tensor]:
+    """Return turn [K, N] and shift [N] of the least-squares map y = x @ turn + shift.
+
+    `ridge_K` is the variance that every number of x is given besides its own.
+    """
+    mean = x_BK.mean(0)
+    x, y = x_BK - mean, y_BN - y_BN.mean(0)
+    turn = torch.linalg.solve(x.T @ x + len(x) * torch.diag(ridge_K), x.T @ y)
+    return turn, y_BN.mean(0) - mean @ turn
 
 
 def hand_over(

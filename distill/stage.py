@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 
 Make = Callable[[Student, Phase], Objective]  # builds what a phase learns by
 
-STUDENT, HEAD, CRITIC = (
-    "student.",
-    "head.",
-    "critic.",
-)  # names of their tensors in a checkpoint begin so
+# names of their tensors in a checkpoint begin so
+STUDENT, HEAD, CRITIC = "student.", "head.", "critic."
 
 
 class Stage:

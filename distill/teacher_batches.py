@@ -89,8 +89,7 @@ class TeacherBatches:
         rng = np.random.default_rng([seed, step])
         picks = [self._pick(rng, place) for place in range(count)][share]
         pairs = self.clips.collect([(pick.clip, 0, pick.row, pick.mirror) for pick in picks])
-        batch = {name: torch.from_numpy(getattr(pairs, name)) for name in LABELS}
-        batch |= {"photo": to_pictures(pairs.photo), "target": to_pictures(pairs.target)}
+        batch = _labelled(pairs)
         frame = [int(self.clips.labels[pick.clip].frame[pick.row]) - 1 for pick in picks]
         neutral = [0] * len(picks)
         for name, salt, indices in (("driver", 0, frame), ("neutral", 1, neutral)):
@@ -131,13 +130,12 @@ def own_batch(pairs: Pairs, seed: int, step: int, first: int) -> dict[str, Tenso
         first: place of the first pair in the batch of all processes.
 
     """
-    batch = {name: torch.from_numpy(getattr(pairs, name)) for name in LABELS}
-    photo, target = to_pictures(pairs.photo), to_pictures(pairs.target)
+    batch = _labelled(pairs)
     driver = [
         _coloured(image, (seed << 40) + step * 4096 + (first + number) * 2)
-        for number, image in enumerate(torch.split(target, 1))
+        for number, image in enumerate(torch.split(batch["target"], 1))
     ]
-    return batch | {"photo": photo, "target": target, "driver": torch.cat(driver), "neutral": photo}
+    return batch | {"driver": torch.cat(driver), "neutral": batch["photo"]}
 
 
 def joined(batch: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -151,6 +149,12 @@ def joined(batch: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor
             none = batch[name].new_zeros(len(own["photo"]), *batch[name].shape[1:])
             found[name] = torch.cat([batch[name], none])
     return found
+
+
+def _labelled(pairs: Pairs) -> dict[str, Tensor]:
+    """Return photos, targets and their labels as tensors."""
+    batch = {name: torch.from_numpy(getattr(pairs, name)) for name in LABELS}
+    return batch | {"photo": to_pictures(pairs.photo), "target": to_pictures(pairs.target)}
 
 
 def _coloured(picture_13HW: Tensor, seed: int) -> Tensor:

@@ -148,19 +148,23 @@ class Run:
     def _hand_over(self, phase: Phase) -> None:
         """Begin a phase with the average of what came before, head and renderer ready to learn."""
         state = self.state
-        pairs = self.clips.draw(FRAMES // 2, self.options.seed, 0)
-        frames = np.concatenate([pairs.photo, pairs.target])
         own = {
             n.removeprefix(STUDENT): v for n, v in state.average.items() if n.startswith(STUDENT)
         }
         student = build(self.dims, self.dims.side).eval()
         student.load_state_dict({name: value.cpu() for name, value in own.items()})
-        if not any(name.startswith(HEAD) for name in state.average):
+        headless = not any(name.startswith(HEAD) for name in state.average)
+        if phase.kind == "motion":
+            state.before = state.before or dict(student.motion.state_dict())
+            if not headless:
+                return
+        pairs = self.clips.draw(FRAMES // 2, self.options.seed, 0)
+        frames = np.concatenate([pairs.photo, pairs.target])
+        if headless:
             head = fitted_head(encode(student.motion, frames), pairs)
             fitted = {f"{HEAD}{name}": value for name, value in head.state_dict().items()}
             state.model, state.average = state.model | fitted, state.average | fitted
         if phase.kind == "motion":
-            state.before = state.before or dict(student.motion.state_dict())
             return
         before: Motion | None = None
         if state.before:
