@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from pocketportrait.contract import Array
-from pocketportrait.distill.augment import jitter_colour
+from pocketportrait.distill.augment import draw_place, jitter_colour, place
 from pocketportrait.distill.clips import SEEK, Clips, Pairs, cached_frames, strongest
 from pocketportrait.distill.objective import to_pictures
 from pocketportrait.distill.teacher_pairs import PairRecord, PairStore
@@ -95,7 +95,7 @@ class TeacherBatches:
         for name, salt, indices in (("driver", 0, frame), ("neutral", 1, neutral)):
             images = to_pictures(np.stack(list(map(self._driver, picks, indices))))
             coloured = [
-                _coloured(image, (seed << 40) + step * 4096 + pick.place * 2 + salt)
+                _coloured(image, _salted(seed, step, pick.place, salt))
                 for image, pick in zip(torch.split(images, 1), picks, strict=True)
             ]
             batch[name] = torch.cat(coloured)
@@ -117,7 +117,7 @@ class TeacherBatches:
         return image[:, ::-1] if pick.mirror else image
 
 
-def own_batch(pairs: Pairs, seed: int, step: int, first: int) -> dict[str, Tensor]:
+def own_batch(pairs: Pairs, seed: int, step: int, places: Sequence[int]) -> dict[str, Tensor]:
     """Return pairs of frames of one clip each as a teacher's: one that was right about all of them.
 
     The driver is the target itself and the neutral frame is the photo, so that `relative` and
@@ -127,13 +127,13 @@ def own_batch(pairs: Pairs, seed: int, step: int, first: int) -> dict[str, Tenso
         pairs: drawn from clips.
         seed: of the run.
         step: of the run.
-        first: place of the first pair in the batch of all processes.
+        places: of the pairs, in the batch of all processes.
 
     """
     batch = _labelled(pairs)
     driver = [
-        _coloured(image, (seed << 40) + step * 4096 + (first + number) * 2)
-        for number, image in enumerate(torch.split(batch["target"], 1))
+        _coloured(image, _salted(seed, step, spot))
+        for spot, image in zip(places, torch.split(batch["target"], 1), strict=True)
     ]
     return batch | {"driver": torch.cat(driver), "neutral": batch["photo"]}
 
@@ -149,6 +149,23 @@ def joined(batch: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor
             none = batch[name].new_zeros(len(own["photo"]), *batch[name].shape[1:])
             found[name] = torch.cat([batch[name], none])
     return found
+
+
+def moved_targets(
+    batch: dict[str, Tensor], seed: int, step: int, places: Sequence[int]
+) -> dict[str, Tensor]:
+    """Return `target_moved` [B, 3, S, S] and its `place`, as in `to_batch`: other place, size and colours."""
+    moved, spots = [], []
+    for spot, image in zip(places, torch.split(batch["target"], 1), strict=True):
+        rng = torch.Generator().manual_seed(_salted(seed, step, spot, 2))
+        spots.append(draw_place(1, rng))
+        moved.append(place(jitter_colour(image, rng), spots[-1]))
+    return {"target_moved": torch.cat(moved), "place": torch.cat(spots)}
+
+
+def _salted(seed: int, step: int, spot: int, salt: int = 0) -> int:
+    """Return what seeds one change of one sample of a batch, whichever process draws it."""
+    return (seed << 40) + step * 4096 + spot * 4 + salt
 
 
 def _labelled(pairs: Pairs) -> dict[str, Tensor]:

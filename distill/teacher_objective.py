@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self, cast, get_args
 
@@ -34,6 +36,7 @@ PAINTING = (
         for part in ("guide", "refine", "blocks", "up_half", "mix", "up_full", "paint", "copy")
     ),
 )
+OTHERS_TERMS = ("change", "mixed")  # of trainings without a teacher
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,10 @@ class TeacherObjective(Objective):
         if self.learns == "warp":
             return parts | self._warp_parts(out, photo, target, batch), image
         parts |= self._picture_parts(out, photo, target, batch)
-        parts["cycle"] = self._cycle(image, driving, batch)
+        with self._reading():
+            parts["cycle"] = self._cycle(image, driving, batch)
+            if self.weights.performed:
+                parts["performed"] = self._performed(image, batch)
         return parts | self._judged(image, photo, target, batch), image
 
     def _read(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -147,6 +153,17 @@ class TeacherObjective(Objective):
             "smooth": smoothness_loss(out.fields),
         }
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Have the encoder read pictures with the batch statistics that it has, and keep them."""
+        learning = self.student.motion.training
+        self.student.motion.eval()
+        try:
+            yield
+        finally:
+            if learning:
+                self.train()  # frozen batch norms stay frozen
+
     def _cycle(self, image: Tensor, driving: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Return how far the picture's code is from the one that was to be performed.
 
@@ -155,12 +172,7 @@ class TeacherObjective(Objective):
         motion, side = self.student.motion, batch["target"].shape[-1]
         if image.shape[-1] != side:
             image = F.interpolate(image, size=(side, side), mode="bilinear")
-        learning = motion.training
-        motion.eval()
         seen = judged(motion, image.clamp(0, 1)).float()
-        motion.train(learning)
-        if learning:
-            self.train()  # frozen batch norms stay frozen
         scale = self.student.render.code_scale
         return F.smooth_l1_loss(seen * scale, driving.detach() * scale)
 

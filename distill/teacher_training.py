@@ -13,10 +13,14 @@ from pocketportrait.distill.clips import Clips, facts_of
 from pocketportrait.distill.objective import Objective
 from pocketportrait.distill.plan import Phase
 from pocketportrait.distill.stage import Stage
-from pocketportrait.distill.teacher_batches import TeacherBatches, joined, own_batch
+from pocketportrait.distill.teacher_batches import TeacherBatches, joined, moved_targets, own_batch
 from pocketportrait.distill.teacher_jobs import Job, cross_jobs, recorded_jobs
 from pocketportrait.distill.teacher_judges import Judges
-from pocketportrait.distill.teacher_objective import TeacherLossWeights, TeacherObjective
+from pocketportrait.distill.teacher_objective import (
+    OTHERS_TERMS,
+    TeacherLossWeights,
+    TeacherObjective,
+)
 from pocketportrait.distill.teacher_pairs import (
     PairRecord,
     PairStore,
@@ -113,7 +117,8 @@ def _rendered(
 
 def _weights(told: Mapping[str, float]) -> TeacherLossWeights:
     """Return the weights of all terms, some of them as told."""
-    known = [field.name for field in dataclasses.fields(TeacherLossWeights)]
+    terms = [field.name for field in dataclasses.fields(TeacherLossWeights)]
+    known = [name for name in terms if name not in OTHERS_TERMS]
     if strange := sorted(set(told) - set(known)):
         raise InputError(
             f"weight: want names of terms ({', '.join(known)}), got {', '.join(strange)}"
@@ -180,10 +185,15 @@ class DistillRun(Run):
         seed, step = self.options.seed, self.state.step
         taught, own = self.options.shares(phase.batch)
         batch = self.pairs.draw(taught, seed, step, share=slice(here, None, all_of_us))
+        places = list(range(here, taught, all_of_us))
         if self._own is not None:
             first = (here - taught) % all_of_us  # processes take the batch's places in turns
             pairs = self._own.draw(own, seed, step, share=slice(first, None, all_of_us))
-            batch = joined(batch, own_batch(pairs, seed, step, taught + first))
+            mine = range(taught + first, phase.batch, all_of_us)
+            batch = joined(batch, own_batch(pairs, seed, step, mine))
+            places += mine
+        if _weights(self.options.weights).performed:
+            batch |= moved_targets(batch, seed, step, places)
         return {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
     def _facts(self) -> dict[str, str]:

@@ -15,9 +15,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from pocketportrait.distill.augment import place
 from pocketportrait.distill.plan import Phase, TeacherKind
 from pocketportrait.distill.prepare.identity import DEVIATION, MEAN, TEMPLATE
 from pocketportrait.distill.stage import build
+from pocketportrait.distill.teacher_batches import moved_targets
 from pocketportrait.distill.teacher_judges import (
     LEFT_EYE,
     MOUTH_CORNERS,
@@ -56,7 +58,8 @@ def batch() -> dict[str, Tensor]:
     points = {n: 0.2 + 0.6 * rand(2, 478, 2) for n in ("photo_points", "target_points")}
     labels = {"pose": rand(4, 6), "blendshapes": rand(4, 52), "shape": rand(4, 956)}
     has = {"has_shape": torch.ones(4), "has_code": torch.ones(2), "code": rand(2, CODE)}
-    return pictures | points | labels | has
+    moved = moved_targets(pictures, seed=0, step=0, places=(0, 1))
+    return pictures | points | labels | has | moved
 
 
 @pytest.mark.parametrize("kind", get_args(TeacherKind))
@@ -129,6 +132,20 @@ def test_cycle_is_nothing_where_the_picture_reads_like_the_driver(
     assert all(p.grad is None for p in one.student.motion.parameters())  # the judge learns nothing
 
 
+def test_what_is_performed_is_nothing_where_the_picture_is_the_target(
+    batch: dict[str, Tensor],
+) -> None:
+    one = objective("joint").eval()
+    batch["target_moved"] = place(batch["target"], batch["place"])  # in its own colours
+    same, other = (float(one._performed(batch[n], batch).detach()) for n in ("target", "photo"))
+    assert same < 1e-3 * other
+    weights = dataclasses.replace(one.weights, performed=0.0)
+    assert "performed" in one(batch, SIDE)[1]
+    one.weights = weights
+    del batch["target_moved"], batch["place"]  # nobody draws them then
+    assert "performed" not in one(batch, SIDE)[1]
+
+
 def test_code_loss_counts_samples_that_have_a_code() -> None:
     told, code = torch.tensor([[1.0, 0], [0, 3]]), torch.tensor([[2.0, 0], [5, 0]])
     assert float(code_loss(told, code, torch.tensor([1.0, 0]))) == pytest.approx(0.25 / 2)
@@ -196,8 +213,8 @@ def test_onnx_network_that_cannot_be_differentiated_is_refused_by_name(tmp_path:
 
 def landmarks(five: Tensor) -> Tensor:
     points = torch.zeros(len(five), 478, 2)
-    for numbers, place in zip((RIGHT_EYE, LEFT_EYE), (0, 1), strict=True):
-        points[:, list(numbers)] = five[:, None, place]
+    for numbers, eye in zip((RIGHT_EYE, LEFT_EYE), (0, 1), strict=True):
+        points[:, list(numbers)] = five[:, None, eye]
     points[:, NOSE] = five[:, 2]
     points[:, list(MOUTH_CORNERS)] = five[:, 3:]
     return points

@@ -25,7 +25,7 @@ from pocketportrait.distill import teacher_training, trainer
 from pocketportrait.distill.checkpoint import Checkpoint
 from pocketportrait.distill.clips import decode
 from pocketportrait.distill.plan import Phase
-from pocketportrait.distill.teacher_objective import TeacherLossWeights
+from pocketportrait.distill.teacher_objective import OTHERS_TERMS, TeacherLossWeights
 from pocketportrait.distill.teacher_pairs import PairStore
 from pocketportrait.distill.teacher_plan import (
     DistillOptions,
@@ -39,7 +39,7 @@ from pocketportrait.models.teachers.recorded import RecordedTeacher
 from pocketportrait.models.weights import read_facts
 from tests.recorded_squares import SIDE, courses, square, write_labels, write_recordings
 
-TERMS = [field.name for field in dataclasses.fields(TeacherLossWeights)]
+TERMS = {field.name for field in dataclasses.fields(TeacherLossWeights)} - {*OTHERS_TERMS}
 PLAN = (
     Phase("warp", SIDE, 4, 2, 1e-3),
     Phase("synthesis", SIDE, 4, 1, 1e-3),
@@ -259,8 +259,9 @@ def test_terms_count_as_told_and_batches_too_small_for_both_are_refused(
     assert [line["loss"] for line in lines if "loss" in line] == [0.0]
     with pytest.raises(InputError, match="4 of the teacher and 0 of clips in batches of 4"):
         distill(dataclasses.replace(options, own_pairs=0.1))
-    with pytest.raises(InputError, match=r"want names of terms \(picture, .*\), got cycles"):
-        distill(dataclasses.replace(options, weights={"cycles": 1.0}))
+    for name in ("cycles", "mixed"):
+        with pytest.raises(InputError, match=rf"want names of terms \(picture, .*\), got {name}"):
+            distill(dataclasses.replace(options, weights={name: 1.0}))
 
 
 def with_own_pairs(options: DistillOptions) -> DistillOptions:
@@ -280,6 +281,7 @@ def test_pairs_of_clips_stand_beside_the_teachers(options: DistillOptions) -> No
     assert {name: len(value) for name, value in batch.items()} == {
         "photo_points": 4, "target_points": 4, "pose": 8, "blendshapes": 8, "shape": 8,
         "has_shape": 8, "photo": 4, "target": 4, "driver": 4, "neutral": 4,
+        "target_moved": 4, "place": 4,
     }  # fmt: skip
     assert run._own is not None
     own = run._own.draw(2, options.seed, 0)
