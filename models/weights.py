@@ -121,11 +121,15 @@ def average_students(parts: Sequence[tuple[Path, float]], path: Path) -> Student
     kept = {k: v for k, v in facts[0].items() if k not in ("format", "dims", "steps", "licence")}
     kept["licence"] = " AND ".join(sorted({f.get("licence", "") for f in facts} - {""}))
     kept["steps"] = " + ".join(
-        f"{share / whole:.3f} x {f.get('steps', '?')}"
+        f"{share / whole:.3f} x {_one_term(f.get('steps', '?'))}"
         for f, (_, share) in zip(facts, parts, strict=True)
     )
     save_student(students[0], path, facts=kept)
     return students[0]
+
+
+def _one_term(steps: str) -> str:
+    return f"({steps})" if " + " in steps else steps
 
 
 def read_facts(path: Path) -> dict[str, str]:

@@ -156,6 +156,9 @@ def test_averaged_weights_are_the_mean_by_shares(
         assert (b - a - 2).abs().max() < 0.01, name  # stored in halves
     facts = read_facts(mean)
     assert (facts["steps"], facts["licence"]) == ("0.333 x ? + 0.667 x 7", "Apache-2.0")
+    average_students([(mean, 1), (saved, 1)], tmp_path / "mean of mean.safetensors")
+    steps = read_facts(tmp_path / "mean of mean.safetensors")["steps"]
+    assert steps == "0.500 x (0.333 x ? + 0.667 x 7) + 0.500 x ?"
 
 
 @pytest.mark.parametrize(
