@@ -61,6 +61,7 @@ class TeacherObjective(Objective):
         code_size: int = 0,
         judges: Judges | None = None,
         frozen_norm: bool = False,
+        pose_gradient: float = 0.0,
         weights: TeacherLossWeights | None = None,
     ) -> None:
         """Wrap a student.
@@ -73,6 +74,7 @@ class TeacherObjective(Objective):
             code_size: length of the teacher's code; 0 where it has none.
             judges: networks that look at pictures.
             frozen_norm: batch norms keep the statistics that they have.
+            pose_gradient: share of the gradients of pictures that reaches the pose slice, 0..1.
             weights: of the terms.
 
         """
@@ -80,6 +82,7 @@ class TeacherObjective(Objective):
         assert phase.kind in get_args(TeacherKind), phase.kind  # the plan was checked
         self.learns = cast(TeacherKind, phase.kind)
         self.transfer, self.frozen_norm = transfer, frozen_norm
+        self.pose_gradient = pose_gradient
         self.judges = judges or Judges()
         self.code_head = nn.Linear(student.dims.code, code_size) if code_size else None
         for name, parameter in self.named_parameters():
@@ -122,7 +125,8 @@ class TeacherObjective(Objective):
         """Return the photo's code, the code that it shall perform, and the losses of codes.
 
         Labels are those of photos and of the teacher's pictures. The pose slice learns from them
-        alone: a renderer, or a teacher's code, that could bend it would.
+        and, by `pose_gradient`, from pictures: a renderer that could bend it freely would. A
+        teacher's code never bends it.
         """
         frames = [batch[name] for name in ("photo", "driver", "neutral", "target")]
         codes = self.student.motion(torch.cat(frames)).float().chunk(4)
@@ -133,9 +137,12 @@ class TeacherObjective(Objective):
             "expression": self._expression(labelled, batch),
             "independence": independence_loss(_of_all(made[:, len(POSE) :]), _of_all(pose)),
         }
-        source, driver, neutral = map(_without_pose_gradient, (source, driver, neutral))
         if self.code_head is not None:
-            parts["code"] = code_loss(self.code_head(driver), batch["code"], batch["has_code"])
+            told = self.code_head(_with_pose_gradient(driver, 0.0))
+            parts["code"] = code_loss(told, batch["code"], batch["has_code"])
+        source, driver, neutral = (
+            _with_pose_gradient(code, self.pose_gradient) for code in (source, driver, neutral)
+        )
         driving = source + driver - neutral if self.transfer == "relative" else driver
         return source, driving, parts
 
@@ -196,8 +203,10 @@ def code_loss(told_BK: Tensor, code_BK: Tensor, has_code_B: Tensor) -> Tensor:
     return ((angle + distance) * has_code_B).mean()
 
 
-def _without_pose_gradient(code_BK: Tensor) -> Tensor:
-    return torch.cat([code_BK[:, : len(POSE)].detach(), code_BK[:, len(POSE) :]], 1)
+def _with_pose_gradient(code_BK: Tensor, share: float) -> Tensor:
+    """Return the codes as they are; their pose slices get a share of the gradient."""
+    pose, expression = code_BK[:, : len(POSE)], code_BK[:, len(POSE) :]
+    return torch.cat([pose.detach() + share * (pose - pose.detach()), expression], 1)
 
 
 def _of_all(own: Tensor) -> Tensor:

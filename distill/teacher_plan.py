@@ -62,6 +62,7 @@ class DistillOptions(TrainOptions):
     perceptual: str = ""  # EFFICIENTNET, or the path of a TorchScript file
     own_pairs: float = 0.0  # share of a batch that are pairs of frames of `data`'s own clips
     weights: Mapping[str, float] = field(default_factory=dict)  # of terms, unlike the usual ones
+    pose_gradient: float = 0.0  # share of pictures' gradients that reaches the pose slice, 0..1
     frozen_norm: bool = False  # batch norms keep the statistics that they have
     precision: Literal["bf16", "no"] = "bf16"
 

@@ -177,6 +177,7 @@ class DistillRun(Run):
             code_size=self.pairs.code_size,
             judges=self._judges,
             frozen_norm=self.options.frozen_norm,
+            pose_gradient=self.options.pose_gradient,
             weights=_weights(self.options.weights),
         )
 

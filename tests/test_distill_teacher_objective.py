@@ -109,14 +109,25 @@ def test_relative_teachers_move_the_photo_by_the_change_since_the_neutral_frame(
         assert torch.allclose(source, driving, atol=1e-6) == stays
 
 
-def test_pose_learns_from_labels_alone(batch: dict[str, Tensor]) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_pose_learns_from_labels_and_a_share_of_what_pictures_say(
+    batch: dict[str, Tensor], share: float
+) -> None:
     one = objective("joint").eval()
+    one.pose_gradient = share
+    source, driver, neutral = (
+        one.student.motion(batch[name]) for name in ("photo", "driver", "neutral")
+    )
     _, driving, parts = one._read(batch)
+    assert torch.allclose(driving, source + driver - neutral, atol=1e-6)
     head = one.student.motion.head.weight
-    for value in (driving.sum(), parts["code"]):
-        gradient = torch.autograd.grad(value, head, retain_graph=True)[0]
-        assert not gradient[:6].any()
-        assert gradient[6:].any()
+    whole = torch.autograd.grad((source + driver - neutral).sum(), head)[0]
+    found = torch.autograd.grad(driving.sum(), head, retain_graph=True)[0]
+    assert torch.allclose(found[6:], whole[6:], atol=1e-5)
+    assert torch.allclose(found[:6], whole[:6] * share, atol=1e-5)
+    gradient = torch.autograd.grad(parts["code"], head)[0]
+    assert not gradient[:6].any()  # a teacher's code never bends it
+    assert gradient[6:].any()
 
 
 def test_cycle_is_nothing_where_the_picture_reads_like_the_driver(

@@ -57,6 +57,10 @@ OwnPairs = Annotated[
 Weight = Annotated[
     list[str] | None, typer.Option(help="TERM=NUMBER: how much a term counts; may be repeated.")
 ]
+PoseGradient = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="Share of pictures' gradients that reaches the pose slice."),
+]
 FrozenNorm = Annotated[
     bool, typer.Option("--frozen-norm", help="Batch norms keep their statistics.")
 ]
@@ -81,6 +85,7 @@ def distill(
     perceptual: Perceptual = "",
     own_pairs: OwnPairs = 0.0,
     weight: Weight = None,
+    pose_gradient: PoseGradient = 0.0,
     frozen_norm: FrozenNorm = False,
     precision: Precision = "bf16",
     cache: Cache = None,
