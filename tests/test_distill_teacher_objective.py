@@ -30,7 +30,12 @@ from pocketportrait.distill.teacher_judges import (
     identity_loss,
     perceptual_loss,
 )
-from pocketportrait.distill.teacher_objective import PAINTING, TeacherObjective, code_loss
+from pocketportrait.distill.teacher_objective import (
+    PAINTING,
+    TeacherLossWeights,
+    TeacherObjective,
+    code_loss,
+)
 from pocketportrait.distill.teacher_onnx import OnnxNetwork
 from pocketportrait.distill.teacher_plan import Transfer
 from pocketportrait.errors import InputError, MissingToolError
@@ -42,8 +47,9 @@ SIDE, CODE = 64, 5
 def objective(kind: TeacherKind, transfer: Transfer = "relative", **more: bool) -> TeacherObjective:
     torch.manual_seed(0)
     phase = Phase(kind, SIDE, 2, 1, 1e-3)
+    weights = TeacherLossWeights(performed=0.25)
     return TeacherObjective(
-        build(tiny(), SIDE), phase, transfer=transfer, code_size=CODE, **more
+        build(tiny(), SIDE), phase, transfer=transfer, code_size=CODE, weights=weights, **more
     ).train()
 
 

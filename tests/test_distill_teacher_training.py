@@ -265,9 +265,10 @@ def test_terms_count_as_told_and_batches_too_small_for_both_are_refused(
 
 
 def with_own_pairs(options: DistillOptions) -> DistillOptions:
-    """Half of every batch are pairs of clips; those of the store are labelled."""
+    """Half of every batch are pairs of clips, and all are read; those of the store are labelled."""
     assert options.store is not None
-    return dataclasses.replace(options, data=options.store, own_pairs=0.5)
+    weights = {"performed": 0.25}
+    return dataclasses.replace(options, data=options.store, own_pairs=0.5, weights=weights)
 
 
 def test_pairs_of_clips_stand_beside_the_teachers(options: DistillOptions) -> None:
