@@ -5,7 +5,8 @@
 Draws the first pairs of acceptance/convincing.py (another person's photo, a driver whose head moves) through
 the bundle of --scored, and measures drivers, outputs and photos with the reference scorer's landmarker.
 Told is AED as the scorer tells it across people: the sum over blendshapes of how far the output's change
-since the first frame is from the driver's, as ratio to a photo that does nothing; by groups, and beside it
+since the first frame is from the driver's, as ratio to a photo that does nothing; how large the output's
+changes are, as ratio to the driver's; and the error if they were half as large. By groups, and beside it
 the same of the drivers' own photos (what acceptance/self_reenactment.py drew). Writes figures.json. There
 is no gate: that is acceptance/convincing.py's.
 """
@@ -42,11 +43,13 @@ GROUPS = {
     "all": range(52),
 }
 STRIDE = 2  # frames, as the scorer
+MEASURES = ("error", "size", "halved")
 Faces = Sequence[dict[str, Any] | None]
+Errors = dict[str, Array]
 
 
-def errors(outputs: Faces, drivers: Faces) -> tuple[Array, Array] | None:
-    """Return mean absolute errors [52] of the output's changes, and of a photo that does nothing."""
+def errors(outputs: Faces, drivers: Faces) -> Errors | None:
+    """Return, as means [52] over frames, MEASURES and the driver's own changes (`still`)."""
     pairs = [(a, b) for a, b in zip(outputs[::STRIDE], drivers[::STRIDE], strict=False) if a and b]
     if not pairs:
         return None
@@ -54,7 +57,8 @@ def errors(outputs: Faces, drivers: Faces) -> tuple[Array, Array] | None:
         np.array([face["blend"] for face in faces]) for faces in zip(*pairs, strict=True)
     )
     made, wanted = made - made[0], wanted - wanted[0]
-    return np.abs(made - wanted).mean(0), np.abs(wanted).mean(0)
+    found = {"error": made - wanted, "size": made, "halved": made / 2 - wanted, "still": wanted}
+    return {name: np.abs(value).mean(0) for name, value in found.items()}
 
 
 def drawn(
@@ -70,10 +74,18 @@ def drawn(
             yield out
 
 
-def ratios(found: Sequence[tuple[Array, Array] | None]) -> dict[str, float]:
-    """Return, by group, the mean error over clips as ratio to doing nothing."""
-    made, still = (np.mean([one[k] for one in found if one], axis=0) for k in (0, 1))
-    return {name: float(made[list(p)].sum() / still[list(p)].sum()) for name, p in GROUPS.items()}
+def ratios(found: Sequence[Errors | None]) -> dict[str, dict[str, float]]:
+    """Return, by measure and group, means over clips as ratios to the driver's own changes."""
+    mean = {
+        name: np.mean([one[name] for one in found if one], axis=0) for name in (*MEASURES, "still")
+    }
+    return {
+        measure: {
+            group: float(mean[measure][list(part)].sum() / mean["still"][list(part)].sum())
+            for group, part in GROUPS.items()
+        }
+        for measure in MEASURES
+    }
 
 
 def main() -> None:
@@ -110,13 +122,14 @@ def main() -> None:
         ],
     }
     figures = {name: ratios(rows) for name, rows in found.items()}
-    still = np.mean([one[1] for one in found["strangers"] if one], axis=0)
+    still = np.mean([one["still"] for one in found["strangers"] if one], axis=0)
     share = {name: float(still[list(p)].sum() / still.sum()) for name, p in GROUPS.items()}
-    print(f"{len(pairs)} pairs, {len(names)} drivers; ratios to doing nothing")
-    print(f"{'':8}{'share of it':>12}" + "".join(f"{name:>12}" for name in figures))
+    print(f"{len(pairs)} pairs, {len(names)} drivers; ratios to the drivers' changes")
+    columns = [(name, measure) for name in figures for measure in MEASURES]
+    print(f"{'':8}{'share':>8}" + "".join(f"{' '.join(column):>20}" for column in columns))
     for group in GROUPS:
-        told = "".join(f"{row[group]:12.3f}" for row in figures.values())
-        print(f"{group:8}{share[group]:12.3f}{told}")
+        told = "".join(f"{figures[name][measure][group]:20.3f}" for name, measure in columns)
+        print(f"{group:8}{share[group]:8.3f}{told}")
     record = figures | {"share": share, "pairs": len(pairs)}
     atomic.write_bytes(options.out / "figures.json", json.dumps(record, indent=2).encode() + b"\n")
 
