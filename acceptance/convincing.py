@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from score_environment import ROOT, score_python
-from self_reenactment import SHARED
+from self_reenactment import SHARED, scored_rows, with_moving_heads
 
 from pocketportrait import atomic
 from pocketportrait.bundle import Bundle
@@ -27,7 +27,6 @@ from pocketportrait.runtime.session import Session
 from pocketportrait.validation.portrait_actors import driver_frames
 from pocketportrait.validation.portrait_clips import Clip, HeldOut
 from pocketportrait.validation.portrait_evaluation import (
-    MOVING_DEG,
     EvaluationOptions,
     evaluate,
 )
@@ -83,11 +82,12 @@ def torch_gates(bundle: Path, weights: Path, clips: Sequence[Clip]) -> tuple[Gat
     from pocketportrait.models.weights import load_student
 
     assert DEFAULT_MARK is not None
-    networks = {
-        "torch's": load_student(weights).eval(),
-        "torch's, marked": marked_student(load_student(weights), DEFAULT_MARK).eval(),
+    student = load_student(weights).eval()
+    renders = {
+        "torch's": student.render,
+        "torch's, marked": marked_student(student, DEFAULT_MARK).render,
     }
-    found: dict[str, list[float]] = {name: [] for name in ("files", *networks)}
+    found: dict[str, list[float]] = {name: [] for name in ("files", *renders)}
     with Bundle.open(bundle) as opened, Session.open(opened, "onnx", "fp32") as session:
         for clip in clips:
             frames = list(driver_frames(clip, None))
@@ -95,15 +95,12 @@ def torch_gates(bundle: Path, weights: Path, clips: Sequence[Clip]) -> tuple[Gat
             wanted = [frames[0], *picked]
             session.set_photo(frames[0])
             found["files"].append(_of_a_clip(session.animate(wanted), wanted, len(frames)))
-            for name, student in networks.items():
-                with torch.inference_mode():
-                    photo = tensor(frames[0])
-                    source, maps = student.motion(photo), student.appearance(photo)
-                    drawn = [
-                        picture(student.render(*maps, source, student.motion(tensor(frame))))
-                        for frame in wanted
-                    ]
-                found[name].append(_of_a_clip(drawn, wanted, len(frames)))
+            with torch.inference_mode():
+                codes = [student.motion(tensor(frame)) for frame in wanted]
+                maps = student.appearance(tensor(frames[0]))
+                for name, render in renders.items():
+                    drawn = [picture(render(*maps, codes[0], code)) for code in codes]
+                    found[name].append(_of_a_clip(drawn, wanted, len(frames)))
     files = float(np.mean(found["files"]))
     return tuple(
         Gate(
@@ -113,7 +110,7 @@ def torch_gates(bundle: Path, weights: Path, clips: Sequence[Clip]) -> tuple[Gat
             True,
             len(clips),
         )
-        for name in networks
+        for name in renders
     )
 
 
@@ -152,16 +149,11 @@ def main() -> int:
     parser.add_argument("--scorer", type=Path, default=SHARED / "score" / "score.py")
     parser.add_argument("--frames", type=int, default=120, help="of each driver of the pairs")
     options = parser.parse_args()
-    log = options.scored / "scores.jsonl"
-    if not log.is_file():
-        sys.exit(f"error: {log}: want scores; run acceptance/self_reenactment.py first")
-    bundle = options.scored / "bundle"
-    lines = map(json.loads, log.read_text().splitlines())
-    scored = {Path(row["out"]).stem: row for row in lines if "mean" not in row}
+    scored, bundle = scored_rows(options.scored), options.scored / "bundle"
     footage = [c for c in HeldOut.read(options.data, origin="footage").clips if c.name in scored]
     rows = [scored[clip.name] for clip in footage]
-    moving = (c.name for c in footage if scored[c.name].get("apd_deg_static", 0) >= MOVING_DEG)
-    pairs, themselves = cross_rows(bundle, tuple(moving), options)
+    moving = tuple(clip.name for clip in with_moving_heads(footage, scored))
+    pairs, themselves = cross_rows(bundle, moving, options)
     groups = {
         "self": reenactment_gates(rows, CONVINCES),
         "cross": cross_gates(pairs, themselves),

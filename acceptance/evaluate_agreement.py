@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from score_environment import ROOT, score_python
-from self_reenactment import SHARED, score
+from self_reenactment import SHARED, score, scored_rows
 
 from pocketportrait import atomic
 from pocketportrait.validation.portrait_clips import HeldOut
@@ -60,13 +60,7 @@ def self_pairs(
     options: argparse.Namespace, shared: Mapping[str, Any]
 ) -> list[tuple[ClipFigures, Mapping[str, Any]]]:
     """Score what self_reenactment.py drew; return it beside the reference's rows."""
-    log = options.scored / "scores.jsonl"
-    if not log.is_file():
-        sys.exit(
-            f"error: {log}: want the reference's rows; run acceptance/self_reenactment.py first"
-        )
-    lines = map(json.loads, log.read_text().splitlines())
-    reference = {Path(row["out"]).stem: row for row in lines if "mean" not in row}
+    reference = scored_rows(options.scored)
     footage = HeldOut.read(options.data, origin="footage").clips
     names = tuple(c.name for c in footage if c.name in reference)[: options.limit]
     record = evaluate(

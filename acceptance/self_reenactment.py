@@ -16,7 +16,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from pocketportrait.validation.portrait_actors import (
     driver_frames,
 )
 from pocketportrait.validation.portrait_clips import Clip
+from pocketportrait.validation.portrait_evaluation import MOVING_DEG
 from pocketportrait.validation.portrait_sheets import Liveliest, Sheets
 from pocketportrait.validation.reenactment import Row, other_figures, reenactment_gates
 
@@ -99,6 +100,20 @@ def score(pairs: Path, scorer: Path, log: Path) -> list[dict[str, Any]]:
         sys.exit(f"error: the scorer ended with exit code {ran.returncode}; see its words above")
     atomic.write_bytes(log, ran.stdout.encode())
     return [row for row in map(json.loads, ran.stdout.splitlines()) if "mean" not in row]
+
+
+def scored_rows(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the scorer's rows of what was drawn into a folder before, by the clips' names."""
+    log = folder / "scores.jsonl"
+    if not log.is_file():
+        sys.exit(f"error: {log}: want scores; run acceptance/self_reenactment.py first")
+    lines = map(json.loads, log.read_text().splitlines())
+    return {Path(row["out"]).stem: row for row in lines if "mean" not in row}
+
+
+def with_moving_heads(clips: Sequence[Clip], scored: Mapping[str, Row]) -> list[Clip]:
+    """Return the clips whose head moves enough to drive other people."""
+    return [c for c in clips if scored[c.name].get("apd_deg_static", 0) >= MOVING_DEG]
 
 
 def sheet(clips: Sequence[Path], drawn: Path, out: Path) -> Sequence[Path]:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from lossless import write_clip
 from score_environment import ROOT
-from self_reenactment import SHARED
+from self_reenactment import SHARED, scored_rows, with_moving_heads
 from slices import measure
 
 from pocketportrait import atomic
@@ -31,7 +31,6 @@ from pocketportrait.contract import Array
 from pocketportrait.runtime.session import Session
 from pocketportrait.validation.portrait_actors import ModelActor
 from pocketportrait.validation.portrait_clips import Clip, HeldOut, choose_pairs
-from pocketportrait.validation.portrait_evaluation import MOVING_DEG
 
 # of MediaPipe's 52
 GROUPS = {
@@ -98,13 +97,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--frames", type=int, default=120)
     options = parser.parse_args()
-    log = options.scored / "scores.jsonl"
-    if not log.is_file():
-        parser.error(f"{log}: want scores; run acceptance/self_reenactment.py first")
-    rows = [row for row in map(json.loads, log.read_text().splitlines()) if "mean" not in row]
-    moving = {Path(row["out"]).stem for row in rows if row.get("apd_deg_static", 0) >= MOVING_DEG}
+    scored = scored_rows(options.scored)
     held_out = HeldOut.read(options.data, origin="footage")
-    drivers = [clip for clip in held_out.clips if clip.name in moving]
+    drivers = with_moving_heads([c for c in held_out.clips if c.name in scored], scored)
     pairs = choose_pairs(drivers, held_out.photos or held_out.clips, options.count)
     paths = {driver.name: driver.path for driver, _ in pairs}
     names, driving = list(paths), list(paths.values())

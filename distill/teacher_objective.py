@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self, cast, get_args
 
 import torch
@@ -36,7 +36,6 @@ PAINTING = (
         for part in ("guide", "refine", "blocks", "up_half", "mix", "up_full", "paint", "copy")
     ),
 )
-OTHERS_TERMS = ("change", "mixed")  # of trainings without a teacher
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,10 @@ class TeacherLossWeights(LossWeights):
     identity: float = 0.15  # at 0.5 faces kept to the photo and moved less
     performed: float = 0.0  # brought nothing beside `cycle`
     perceptual: float = 0.5
+
+
+# what may be weighed: the others are of trainings without a teacher
+TERMS = tuple(f.name for f in fields(TeacherLossWeights) if f.name not in ("change", "mixed"))
 
 
 class TeacherObjective(Objective):

@@ -17,7 +17,7 @@ from pocketportrait.distill.teacher_batches import TeacherBatches, joined, moved
 from pocketportrait.distill.teacher_jobs import Job, cross_jobs, recorded_jobs
 from pocketportrait.distill.teacher_judges import Judges
 from pocketportrait.distill.teacher_objective import (
-    OTHERS_TERMS,
+    TERMS,
     TeacherLossWeights,
     TeacherObjective,
 )
@@ -117,11 +117,9 @@ def _rendered(
 
 def _weights(told: Mapping[str, float]) -> TeacherLossWeights:
     """Return the weights of all terms, some of them as told."""
-    terms = [field.name for field in dataclasses.fields(TeacherLossWeights)]
-    known = [name for name in terms if name not in OTHERS_TERMS]
-    if strange := sorted(set(told) - set(known)):
+    if strange := sorted(set(told) - set(TERMS)):
         raise InputError(
-            f"weight: want names of terms ({', '.join(known)}), got {', '.join(strange)}"
+            f"weight: want names of terms ({', '.join(TERMS)}), got {', '.join(strange)}"
         )
     return dataclasses.replace(TeacherLossWeights(), **told)
 
@@ -150,6 +148,7 @@ class DistillRun(Run):
     ) -> None:
         """Read the checkpoint, if there is one, the pairs and the judges."""
         self._store, self._records = store, records
+        self._weights = _weights(options.weights)
         super().__init__(options, accelerator, on_line)
         self._judges = Judges.open(options.identity, options.perceptual, accelerator.device)
 
@@ -178,7 +177,7 @@ class DistillRun(Run):
             judges=self._judges,
             frozen_norm=self.options.frozen_norm,
             pose_gradient=self.options.pose_gradient,
-            weights=_weights(self.options.weights),
+            weights=self._weights,
         )
 
     def _batch(self, phase: Phase) -> dict[str, Tensor]:
@@ -193,7 +192,7 @@ class DistillRun(Run):
             mine = range(taught + first, phase.batch, all_of_us)
             batch = joined(batch, own_batch(pairs, seed, step, mine))
             places += mine
-        if _weights(self.options.weights).performed:
+        if self._weights.performed:
             batch |= moved_targets(batch, seed, step, places)
         return {name: value.to(self.accelerator.device) for name, value in batch.items()}
 

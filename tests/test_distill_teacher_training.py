@@ -25,7 +25,7 @@ from pocketportrait.distill import teacher_training, trainer
 from pocketportrait.distill.checkpoint import Checkpoint
 from pocketportrait.distill.clips import decode
 from pocketportrait.distill.plan import Phase
-from pocketportrait.distill.teacher_objective import OTHERS_TERMS, TeacherLossWeights
+from pocketportrait.distill.teacher_objective import TERMS
 from pocketportrait.distill.teacher_pairs import PairStore
 from pocketportrait.distill.teacher_plan import (
     DistillOptions,
@@ -39,7 +39,6 @@ from pocketportrait.models.teachers.recorded import RecordedTeacher
 from pocketportrait.models.weights import read_facts
 from tests.recorded_squares import SIDE, courses, square, write_labels, write_recordings
 
-TERMS = {field.name for field in dataclasses.fields(TeacherLossWeights)} - {*OTHERS_TERMS}
 PLAN = (
     Phase("warp", SIDE, 4, 2, 1e-3),
     Phase("synthesis", SIDE, 4, 1, 1e-3),
